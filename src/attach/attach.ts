@@ -1,0 +1,132 @@
+/** `attach`: from a model and options to training graphs, initial state and manifest. Pure: no files, no clock. */
+
+import type { Model, Value } from "../ir/graph.ts";
+import { elementCount } from "../ir/dims.ts";
+import { type Tensor, tensorOf } from "../ir/tensor.ts";
+import { stateNames } from "../optim/options.ts";
+import { targetOpset } from "../passes/normalize.ts";
+import { version } from "../support/version.ts";
+import { evalStep, gradientGraph, irVersion, trainStep, updateGraph } from "./graphs.ts";
+import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
+import type { AttachOptions } from "./options.ts";
+import { type Plan, planTraining } from "./plan.ts";
+import { packed } from "./state.ts";
+
+export type GraphName = "train_step" | "gradient" | "update" | "eval_step";
+
+export interface AttachResult {
+  readonly graphs: Readonly<Record<GraphName, Model>>;
+  /** Initial state by the name of its input. */
+  readonly state: ReadonlyMap<string, Tensor>;
+  /** All but what only the disk knows. */
+  readonly manifest: Omit<Manifest, "source" | "fingerprint">;
+}
+
+const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+const roles: Readonly<Record<string, TensorRole>> = {
+  labels: "labels",
+  learning_rate: "learning-rate",
+  "params.grad": "gradient",
+  finite: "check",
+  grad_norm: "metric",
+  confusion: "metric",
+  prediction: "prediction",
+};
+
+function describe(name: string, value: Value, state: ReadonlySet<string>, inputs: ReadonlySet<Value>): TensorInfo {
+  const stem = name.replace(/\.next$/, "");
+  const role = state.has(stem) ? "state" : (roles[name] ?? (inputs.has(value) ? "image" : "loss"));
+  return { name, role, type: value.dtype, shape: shapeInfo(value.shape) };
+}
+
+function graphInfo(file: string, model: Model, state: ReadonlySet<string>): GraphInfo {
+  const inputs = new Set(model.graph.inputs);
+  return {
+    file,
+    inputs: model.graph.inputs.map((value) => describe(value.name, value, state, inputs)),
+    outputs: model.graph.outputs.map(({ name, value }) => describe(name, value, state, inputs)),
+  };
+}
+
+/** The state before the first step: the weights of the file, moments and counters at zero, `ema` at the weights. */
+export function initialState(plan: Plan): ReadonlyMap<string, Tensor> {
+  const { layout, statistics } = plan;
+  const state = new Map<string, Tensor>([["params", packed(layout.tensors, layout.length)]]);
+  const params = state.get("params") as Tensor;
+  for (const name of stateNames(plan.optimizer)) {
+    if (name === "step") state.set(name, tensorOf("int64", [1], [0]));
+    else if (name === "ema") state.set(name, params);
+    else state.set(name, { ...params, bytes: new Uint8Array(params.bytes.length) });
+  }
+  if (statistics.length > 0) {
+    const placed = statistics.map(({ initial, offset, length }) => ({ ...initial, offset, length }));
+    state.set("running_stats", packed(placed, placed.reduce((sum, { length }) => sum + length, 0)));
+  }
+  return state;
+}
+
+function stateInfo(state: ReadonlyMap<string, Tensor>): TensorInfo[] {
+  return [...state].map(([name, tensor]) => ({ name, role: "state", type: tensor.dtype, shape: [...tensor.dims] }));
+}
+
+function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unknown> {
+  const { optimizer } = plan;
+  return {
+    logits: plan.heads[0]?.source.name,
+    heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, loss: head.loss })),
+    batchNorm: options.batchNorm ?? "frozen",
+    labelType: plan.labels.dtype,
+    labelSize: options.labelSize ?? "full",
+    ...(options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes }),
+    ...(options.train === undefined ? {} : { train: options.train }),
+    ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
+    optimizer: { ...optimizer, weightDecay: plan.layout.groups.reduce((most, group) => Math.max(most, group.weightDecay), 0) },
+  };
+}
+
+/**
+ * Makes a model trainable.
+ *
+ * @param model as read from a file, any opset from 7 on
+ * @returns four graphs in standard ONNX operators at opset 18, the initial state and the manifest
+ * @throws OhemgenError where the model or the options do not allow it, before anything is built
+ */
+export function attach(model: Model, options: AttachOptions = {}): AttachResult {
+  const plan = planTraining(model, options);
+  const graphs = { train_step: trainStep(plan), gradient: gradientGraph(plan), update: updateGraph(plan), eval_step: evalStep(plan) };
+  const state = initialState(plan);
+  const names = new Set(state.keys());
+  const info = (name: GraphName) => graphInfo(`${name}.onnx`, graphs[name], names);
+  return {
+    graphs,
+    state,
+    manifest: {
+      format: manifestFormat,
+      options: resolvedOptions(plan, options),
+      graphs: { train_step: info("train_step"), gradient: info("gradient"), update: info("update"), eval_step: info("eval_step") },
+      state: stateInfo(state),
+      parameters: plan.layout.tensors.map(({ value, tensor, offset, length, group, decay }) => ({
+        name: value.name,
+        shape: [...tensor.dims],
+        offset,
+        length,
+        group,
+        decay,
+      })),
+      groups: plan.layout.groups,
+      frozen: plan.choice.frozen.map(({ stored, reason }) => ({ name: stored.value.name, shape: [...stored.tensor.dims], reason })),
+      runningStatistics: plan.statistics.map(({ value, offset, length }) => ({ name: value.name, offset, length })),
+      heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, classes: head.classes })),
+      classNames: options.classNames ?? null,
+      preprocessing: { mean: options.mean ?? imagenet.mean, std: options.std ?? imagenet.std, channelOrder: options.channelOrder ?? "rgb" },
+      session: { enableMemPattern: false, executionMode: "sequential", graphOptimizationLevel: "all" },
+      versions: { ohemgen: version, opset: targetOpset, irVersion },
+    },
+  };
+}
+
+/** Trained tensors read out of a flat vector, by name. */
+export function unpack(manifest: Pick<Manifest, "parameters">, params: Float32Array): ReadonlyMap<string, Float32Array> {
+  return new Map(manifest.parameters.map(({ name, offset, shape }) => [name, params.subarray(offset, offset + elementCount(shape))]));
+}

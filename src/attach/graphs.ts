@@ -1,0 +1,191 @@
+/** The training graphs: the model, its loss, the backward pass and the optimizer, spliced together from a plan. */
+
+import { differentiate } from "../autodiff/engine.ts";
+import type { GraphOutput, Model, Value } from "../ir/graph.ts";
+import { confusion } from "../loss/confusion.ts";
+import { combineHeads, type TotalLoss } from "../loss/heads.ts";
+import { ohemLovasz } from "../loss/loss.ts";
+import { allFinite, optimizerStep } from "../optim/update.ts";
+import { stateNames } from "../optim/options.ts";
+import { OpBuilder } from "../ops/builder.ts";
+import { inline } from "../passes/inline.ts";
+import { type Normalized, neededNodes, targetOpset } from "../passes/normalize.ts";
+import { bug } from "../support/errors.ts";
+import type { Plan } from "./plan.ts";
+import { version } from "../support/version.ts";
+
+export const irVersion = 10;
+
+interface Inputs {
+  readonly params: Value;
+  readonly statistics: Value | undefined;
+  readonly labels: Value;
+}
+
+interface Started {
+  readonly op: OpBuilder;
+  readonly inputs: Inputs;
+  /** What every value of the normalized model became. */
+  readonly values: ReadonlyMap<Value, Value>;
+  /** Trained tensors in the order of the flat vector, in this graph. */
+  readonly weights: readonly Value[];
+  readonly logits: readonly Value[];
+}
+
+/** The model in a graph of its own, its weights read out of `params`. */
+function start(plan: Plan, normalized: Normalized): Started {
+  const op = new OpBuilder();
+  const params = op.input("params", "float32", [plan.layout.length]);
+  const length = plan.statistics.reduce((sum, statistic) => sum + statistic.length, 0);
+  const statistics = plan.statistics.length > 0 ? op.input("running_stats", "float32", [length]) : undefined;
+  const labels = op.input("labels", plan.labels.dtype, plan.labels.shape);
+  const substitutes = new Map<Value, Value>(normalized.inputs.map((value) => [value, value]));
+  const weights = plan.layout.tensors.map(({ value, tensor, offset, length: count }) => {
+    const weight = sliceOf(op.scope(`params/${value.name.replace(/^\/+/, "")}`), params, offset, count, tensor.dims);
+    substitutes.set(normalized.kept.get(value) ?? bug(`${value.name} was not kept`), weight);
+    return weight;
+  });
+  for (const { value, offset, length: count, initial } of plan.statistics) {
+    const at = op.scope(`running_stats/${value.name.replace(/^\/+/, "")}`);
+    substitutes.set(normalized.kept.get(value) ?? bug(`${value.name} was not kept`), sliceOf(at, statistics as Value, offset, count, initial.tensor.dims));
+  }
+  const values = inline(op, normalized.nodes, substitutes);
+  const logits = plan.heads.map(({ source }) => values.get(normalized.targets.get(source) as Value) ?? bug("logits that were not built"));
+  return { op, inputs: { params, statistics, labels }, values, weights, logits };
+}
+
+function sliceOf(op: OpBuilder, vector: Value, offset: number, length: number, dims: readonly number[]): Value {
+  return op.reshape(op.slice(vector, [{ axis: 0, start: offset, end: offset + length }]), dims);
+}
+
+function totalLoss(plan: Plan, started: Started, gradient: boolean): TotalLoss {
+  const { op, logits, inputs } = started;
+  const heads = plan.heads.map((head, i) => {
+    const scope = op.scope(head.name === "" ? "loss" : `loss/${head.name}`);
+    return { name: head.name, weight: head.weight, outputs: ohemLovasz(scope, logits[i] as Value, inputs.labels, head.loss, { gradient }) };
+  });
+  return combineHeads(op.scope("loss"), heads);
+}
+
+/** Gradient of the total loss in one flat vector, in the order of `params`. */
+function flatGradient(plan: Plan, started: Started, loss: TotalLoss): Value {
+  const { op, weights, logits } = started;
+  const forward = [...op.draft.nodes];
+  const seeds = new Map<Value, Value>();
+  logits.forEach((value, i) => {
+    const seed = loss.gradients[i] ?? bug("a head without a gradient");
+    const known = seeds.get(value);
+    seeds.set(value, known === undefined ? seed : op.add(known, seed));
+  });
+  const gradients = differentiate(op, forward, seeds, weights, { provider: "any" });
+  const pack = op.scope("params.grad");
+  const parts = weights.map((weight) => pack.reshape(gradients.get(weight) ?? pack.filledLike(weight, 0), [-1]));
+  return pack.concat(parts, 0);
+}
+
+function nextStatistics(plan: Plan, started: Started): Value | undefined {
+  if (plan.statistics.length === 0) return undefined;
+  const { op, values } = started;
+  const at = op.scope("running_stats");
+  const parts = plan.statistics.map(({ value, length }) => {
+    const next = plan.training.statistics.get(value) ?? bug(`${value.name} is not updated`);
+    return at.reshape(values.get(next) ?? next, [length]);
+  });
+  return at.concat(parts, 0);
+}
+
+function modelOf(op: OpBuilder, name: string, inputs: readonly Value[], outputs: readonly GraphOutput[]): Model {
+  const taken = new Set<Value>(inputs);
+  const named = outputs.map((output) => {
+    // An output takes its name from the node that makes it: what is an input, a constant or an output already gets one.
+    let { value } = output;
+    while (taken.has(value) || value.constant !== undefined) {
+      value = op.append("Identity", "", [value], {}, [{ dtype: value.dtype, shape: value.shape }]).outputs[0] as Value;
+    }
+    taken.add(value);
+    return { name: output.name, value };
+  });
+  const nodes = neededNodes(op.draft.nodes, named.map(({ value }) => value));
+  return {
+    irVersion,
+    opsets: new Map([["", targetOpset]]),
+    producer: { name: "ohemgen", version },
+    functions: [],
+    graph: { name, inputs, outputs: named, initializers: [], nodes },
+  };
+}
+
+const lossOutputs = (loss: TotalLoss): GraphOutput[] => loss.outputs.map(({ name, value }) => ({ name, value }));
+
+/** Everything in one graph: images, labels, learning rate and state in; losses and the next state out. */
+export function trainStep(plan: Plan): Model {
+  const started = start(plan, plan.training);
+  const { op, inputs } = started;
+  const loss = totalLoss(plan, started, true);
+  const gradient = flatGradient(plan, started, loss);
+  const statistics = nextStatistics(plan, started);
+  const optim = op.scope("optim");
+  const finite = optim.and(loss.finite, allFinite(optim, gradient));
+  const learningRate = op.input("learning_rate", "float32", []);
+  const state = stateInputs(op, plan, inputs.params);
+  const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
+  const names = Object.keys(state);
+  const next: GraphOutput[] = names.map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
+  if (statistics !== undefined) {
+    next.push({ name: "running_stats.next", value: optim.where(finite, statistics, inputs.statistics as Value) });
+  }
+  const all = [...plan.training.inputs, inputs.labels, learningRate, ...names.map((name) => state[name] as Value), ...(inputs.statistics ? [inputs.statistics] : [])];
+  const outputs = [...lossOutputs(loss), { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }, ...next];
+  return modelOf(op, "train_step", all, outputs);
+}
+
+function stateInputs(op: OpBuilder, plan: Plan, params: Value): Record<string, Value> {
+  const state: Record<string, Value> = { params };
+  for (const name of stateNames(plan.optimizer)) {
+    state[name] = name === "step" ? op.input("step", "int64", [1]) : op.input(name, "float32", [plan.layout.length]);
+  }
+  return state;
+}
+
+export function gradientGraph(plan: Plan): Model {
+  const started = start(plan, plan.training);
+  const { op, inputs } = started;
+  const loss = totalLoss(plan, started, true);
+  const gradient = flatGradient(plan, started, loss);
+  const statistics = nextStatistics(plan, started);
+  const finite = op.and(loss.finite, allFinite(op.scope("params.grad"), gradient));
+  const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient }];
+  if (statistics !== undefined) outputs.push({ name: "running_stats.next", value: statistics });
+  const all = [...plan.training.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
+  return modelOf(op, "gradient", all, outputs);
+}
+
+/** The optimizer alone: gradient, learning rate and state in, the next state out. */
+export function updateGraph(plan: Pick<Plan, "optimizer" | "layout">): Model {
+  const op = new OpBuilder();
+  const gradient = op.input("params.grad", "float32", [plan.layout.length]);
+  const learningRate = op.input("learning_rate", "float32", []);
+  const state = stateInputs(op, plan as Plan, op.input("params", "float32", [plan.layout.length]));
+  const optim = op.scope("optim");
+  const finite = allFinite(optim, gradient);
+  const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
+  const next = Object.keys(state).map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
+  const outputs = [...next, { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }];
+  return modelOf(op, "update", [gradient, learningRate, ...Object.values(state)], outputs);
+}
+
+export function evalStep(plan: Plan): Model {
+  const started = start(plan, plan.evaluation);
+  const { op, inputs, logits } = started;
+  const loss = totalLoss(plan, started, false);
+  const [main] = plan.heads;
+  const counted = confusion(op.scope("evaluation"), logits[0] as Value, inputs.labels, main?.loss ?? bug("no head"));
+  const outputs = [
+    ...lossOutputs(loss),
+    { name: "finite", value: loss.finite },
+    { name: "confusion", value: counted.confusion },
+    { name: "prediction", value: counted.prediction },
+  ];
+  const all = [...plan.evaluation.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
+  return modelOf(op, "eval_step", all, outputs);
+}

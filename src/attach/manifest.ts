@@ -1,0 +1,96 @@
+/** `manifest.json`: everything a host needs to run the training graphs without opening them. */
+
+import type { DataType } from "../ir/dtype.ts";
+import type { Shape } from "../ir/dims.ts";
+
+export const manifestFormat = 1;
+
+/** What a tensor of a training graph is for. */
+export type TensorRole = "image" | "labels" | "learning-rate" | "state" | "gradient" | "loss" | "metric" | "check" | "prediction";
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly role: TensorRole;
+  readonly type: DataType;
+  /** Numbers, or names of dynamic sizes; `null` where a size is not known. */
+  readonly shape: readonly (number | string | null)[];
+}
+
+export interface GraphInfo {
+  readonly file: string;
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+}
+
+export interface ParameterInfo {
+  /** Name of the initializer (or of the output of the Constant node) in the source file. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Position in the flat vector `params`, in elements. */
+  readonly offset: number;
+  readonly length: number;
+  /** Index into `groups`. */
+  readonly group: number;
+  /** Weight decay applies. */
+  readonly decay: boolean;
+}
+
+/** A slice of the flat vectors with one learning rate factor and one decay. */
+export interface GroupInfo {
+  readonly offset: number;
+  readonly length: number;
+  readonly learningRateFactor: number;
+  readonly weightDecay: number;
+}
+
+export interface FrozenInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Why it is not trained, in words. */
+  readonly reason: string;
+}
+
+export interface RunningStatistic {
+  /** Name of the initializer in the source file. */
+  readonly name: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface HeadInfo {
+  readonly name: string;
+  readonly logits: string;
+  readonly weight: number;
+  readonly classes: number;
+}
+
+export interface Preprocessing {
+  /** Per channel, on pixels scaled to 0…1; the default is ImageNet's. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly channelOrder: "rgb" | "bgr";
+}
+
+export interface Manifest {
+  readonly format: typeof manifestFormat;
+  readonly source: { readonly path: string; readonly sha256: string };
+  /** Identifies what the state belongs to: changes with the model, the trained tensors and the optimizer. */
+  readonly fingerprint: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly graphs: Readonly<Record<"train_step" | "gradient" | "update" | "eval_step", GraphInfo>>;
+  /** State tensors in input order, as in `state.safetensors`. */
+  readonly state: readonly TensorInfo[];
+  readonly parameters: readonly ParameterInfo[];
+  readonly groups: readonly GroupInfo[];
+  readonly frozen: readonly FrozenInfo[];
+  readonly runningStatistics: readonly RunningStatistic[];
+  readonly heads: readonly HeadInfo[];
+  readonly classNames: readonly string[] | null;
+  readonly preprocessing: Preprocessing;
+  readonly session: { readonly enableMemPattern: false; readonly executionMode: "sequential"; readonly graphOptimizationLevel: "all" };
+  readonly versions: { readonly ohemgen: string; readonly opset: number; readonly irVersion: number };
+}
+
+export function shapeInfo(shape: Shape | undefined): (number | string | null)[] {
+  return (shape ?? []).map((dim) => (typeof dim === "string" && dim.startsWith("?") ? null : dim));
+}

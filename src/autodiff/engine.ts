@@ -1,0 +1,142 @@
+/**
+ * Reverse-mode differentiation by walking the graph backwards: an ONNX graph in topological order is the tape.
+ * Only nodes between a wanted tensor and a seed are visited; gradients are summed per value, never by name.
+ */
+
+import { isFloat } from "../ir/dtype.ts";
+import { type Node, typeText, type Value } from "../ir/graph.ts";
+import type { OpBuilder } from "../ops/builder.ts";
+import { isKnownOp, type OpAttributes, type OpName, schemaOf } from "../ops/catalog.ts";
+import { plainAttributes, withDefaults } from "../ops/define.ts";
+import type { Provider } from "../ops/lowerings/provider.ts";
+import { OhemgenError } from "../support/errors.ts";
+import { type GradientRule, nonDifferentiable, type RuleContext } from "./registry.ts";
+import { gradients } from "./rules.ts";
+import { unbroadcast } from "./unbroadcast.ts";
+
+function ruleOf(node: Node): GradientRule | typeof nonDifferentiable | undefined {
+  if (node.domain !== "" || !isKnownOp(node.op)) return undefined;
+  return gradients[node.op] as GradientRule | typeof nonDifferentiable | undefined;
+}
+
+/** Nodes on a differentiable path from a wanted value to a target, in order. */
+export function activeNodes(nodes: readonly Node[], wanted: Iterable<Value>, targets: Iterable<Value>): readonly Node[] {
+  const reached = new Set(wanted);
+  const forward = nodes.filter((node) => {
+    if (ruleOf(node) === nonDifferentiable || !node.inputs.some((value) => value !== undefined && reached.has(value))) return false;
+    let carries = false;
+    for (const value of node.outputs) {
+      if (value === undefined || !(isFloat(value.dtype) || value.dtype === "undefined")) continue;
+      reached.add(value);
+      carries = true;
+    }
+    return carries;
+  });
+  const useful = new Set(targets);
+  const active: Node[] = [];
+  for (const node of forward.reverse()) {
+    if (!node.outputs.some((value) => value !== undefined && useful.has(value))) continue;
+    active.push(node);
+    for (const value of node.inputs) if (value !== undefined && reached.has(value)) useful.add(value);
+  }
+  return active.reverse();
+}
+
+/** Values a gradient can reach from the targets. */
+export function influencing(nodes: readonly Node[], candidates: readonly Value[], targets: Iterable<Value>): ReadonlySet<Value> {
+  const ends = new Set(targets);
+  const active = activeNodes(nodes, candidates, ends);
+  const read = new Set(active.flatMap((node) => node.inputs.filter((value) => value !== undefined)));
+  return new Set(candidates.filter((value) => read.has(value) || ends.has(value)));
+}
+
+/** Reports every operator on the path that has no rule, all at once. */
+export function checkRules(active: readonly Node[]): void {
+  const missing = active.filter((node) => ruleOf(node) === undefined);
+  if (missing.length === 0) return;
+  const rows = missing.map((node) => {
+    const [output] = node.outputs;
+    const kind = node.domain === "" ? node.op : `${node.domain}::${node.op}`;
+    return [kind, node.name, output === undefined ? "" : typeText(output)] as const;
+  });
+  const table = [["op", "node", "output"] as const, ...rows];
+  const widths = [0, 1].map((column) => Math.max(...table.map((row) => (row[column] as string).length)));
+  const lines = table.map(([kind, name, type]) => `  ${kind.padEnd(widths[0] as number)}  ${name.padEnd(widths[1] as number)}  ${type}`.trimEnd());
+  const count = missing.length === 1 ? "1 node" : `${missing.length} nodes`;
+  throw new OhemgenError(`no gradient rule for ${count} between the trainable tensors and the logits\n\n${lines.join("\n")}\n`, {
+    code: "E201",
+    hint: "Freeze the weights below them (--freeze 'decoder.*'), or add rules in src/autodiff/rules.",
+  });
+}
+
+export interface DifferentiateOptions {
+  readonly provider?: Provider;
+}
+
+/**
+ * Gradients of Σ ⟨seed, value⟩ with respect to each wanted value, which need not be inputs.
+ *
+ * @param nodes the nodes of the forward graph, in topological order, as they stand in the draft of `op`
+ * @param seeds gradient at each value the walk starts from, in the shape of that value
+ * @returns the gradient of each wanted value that has one, in its shape and type
+ * @throws OhemgenError E201 naming all nodes on the way that have no rule
+ */
+export function differentiate(
+  op: OpBuilder,
+  nodes: readonly Node[],
+  seeds: ReadonlyMap<Value, Value>,
+  wanted: readonly Value[],
+  options: DifferentiateOptions = {},
+): Map<Value, Value> {
+  const active = activeNodes(nodes, wanted, seeds.keys());
+  checkRules(active);
+  const arriving = new Map<Value, Value[]>([...seeds].map(([value, seed]) => [value, [seed]]));
+  const differentiable = new Set<Value>(wanted);
+  for (const node of active) for (const value of node.outputs) if (value !== undefined) differentiable.add(value);
+  const gradientOf = (value: Value | undefined): Value | undefined => {
+    const parts = value === undefined ? undefined : arriving.get(value);
+    if (value === undefined || parts === undefined) return undefined;
+    if (parts.length > 1) arriving.set(value, [op.sum(parts)]);
+    return arriving.get(value)?.[0];
+  };
+  for (const node of active.toReversed()) {
+    const dys = node.outputs.map(gradientOf);
+    if (dys.every((dy) => dy === undefined)) continue;
+    const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
+    const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
+    const rule = ruleOf(node) as GradientRule;
+    const parts = rule(ruleContext(scope, node, dys, needs, options.provider ?? "any"));
+    node.inputs.forEach((value, i) => {
+      const part = parts[i];
+      if (value === undefined || part === undefined || !needs(i)) return;
+      const reduced = unbroadcast(scope, part, value);
+      const list = arriving.get(value);
+      if (list === undefined) arriving.set(value, [reduced]);
+      else list.push(reduced);
+    });
+  }
+  const result = new Map<Value, Value>();
+  for (const value of wanted) {
+    const gradient = gradientOf(value);
+    if (gradient !== undefined) result.set(value, gradient);
+  }
+  return result;
+}
+
+function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean, provider: Provider): RuleContext {
+  const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
+  const [first] = node.outputs;
+  const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));
+  return {
+    op,
+    node,
+    x: node.inputs as unknown as RuleContext["x"],
+    optional: (index) => node.inputs[index],
+    y: node.outputs as unknown as RuleContext["y"],
+    dy: dy as Value,
+    dys,
+    attrs,
+    needs,
+    provider,
+  };
+}

@@ -1,0 +1,42 @@
+/** How gradient rules are written, and the registry of all of them: one entry per operator, by family. */
+
+import type { Node, Value } from "../ir/graph.ts";
+import type { OpBuilder } from "../ops/builder.ts";
+import type { OpAttributes, OpName } from "../ops/catalog.ts";
+import type { Provider } from "../ops/lowerings/provider.ts";
+
+type AtLeastFive = readonly [Value, Value, Value, Value, Value, ...Value[]];
+
+export interface RuleContext<K extends OpName = OpName> {
+  readonly op: OpBuilder;
+  readonly node: Node;
+  /** Inputs the operator cannot do without; optional ones are read with `optional`. */
+  readonly x: AtLeastFive;
+  readonly optional: (index: number) => Value | undefined;
+  readonly y: AtLeastFive;
+  /** Gradient at the first output. */
+  readonly dy: Value;
+  /** Gradient at each output; `undefined` where nothing arrives. */
+  readonly dys: readonly (Value | undefined)[];
+  readonly attrs: OpAttributes<K>;
+  /** Whether a gradient at this input is used. */
+  readonly needs: (index: number) => boolean;
+  /** Which runtime provider the lowerings are chosen for. */
+  readonly provider: Provider;
+}
+
+/**
+ * One gradient per input, or `undefined` where none flows. A gradient may come in the broadcast shape: the engine
+ * reduces it to the shape of its input and adds up what arrives over several edges.
+ */
+export type GradientRule<K extends OpName = OpName> = (context: RuleContext<K>) => readonly (Value | undefined)[];
+
+/** Piecewise constant, or integers only: the gradient is zero wherever it exists. */
+export const nonDifferentiable = "nonDifferentiable";
+
+export type Gradients = { readonly [K in OpName]?: GradientRule<K> | typeof nonDifferentiable };
+
+/** Gives every rule the types of its operator's attributes. */
+export function defineGradients(rules: Gradients): Gradients {
+  return rules;
+}

@@ -1,0 +1,24 @@
+/** The registry: every operator with a gradient rule, and those declared to have none. */
+
+import type { Gradients } from "./registry.ts";
+import { activation } from "./rules/activation.ts";
+import { arithmetic } from "./rules/arithmetic.ts";
+import { convolution } from "./rules/convolution.ts";
+import { linear } from "./rules/linear.ts";
+import { movement } from "./rules/movement.ts";
+import { normalization } from "./rules/normalization.ts";
+import { pooling } from "./rules/pooling.ts";
+import { reduction } from "./rules/reduction.ts";
+import { sampling } from "./rules/sampling.ts";
+
+export const gradients: Gradients = {
+  ...arithmetic,
+  ...activation,
+  ...movement,
+  ...reduction,
+  ...linear,
+  ...convolution,
+  ...pooling,
+  ...normalization,
+  ...sampling,
+};

@@ -1,0 +1,81 @@
+/** Activations. Rules read the output where they can, so that the input need not be kept. */
+
+import { bug } from "../../support/errors.ts";
+import { tensorNumbers } from "../../ir/tensor.ts";
+import type { Value } from "../../ir/graph.ts";
+import { defineGradients, nonDifferentiable } from "../registry.ts";
+
+/** A bound of Clip as a number, when it is a constant. */
+function boundIs(bound: Value | undefined, infinite: number): boolean {
+  if (bound === undefined) return true;
+  return bound.constant !== undefined && tensorNumbers(bound.constant)[0] === infinite;
+}
+
+export const activation = defineGradients({
+  // The subgradient at 0 is 0, as in PyTorch.
+  Relu: ({ op, y: [y], dy }) => [op.mul(dy, op.cast(op.greater(y, 0), dy.dtype))],
+  LeakyRelu: ({ op, x: [x], dy, attrs }) => [op.mul(dy, op.where(op.greater(x, 0), 1, op.scalar(dy.dtype, attrs.alpha)))],
+  PRelu({ op, x: [x, slope], dy }) {
+    const positive = op.greater(x, 0);
+    return [op.where(positive, dy, op.mul(dy, slope)), op.mul(dy, op.where(positive, 0, x))];
+  },
+  // The gradient passes where min ≤ x ≤ max, as in PyTorch.
+  Clip({ op, x: [x], optional, dy }) {
+    const [low, high] = [optional(1), optional(2)];
+    let mask: Value | undefined;
+    if (low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY)) mask = op.greaterOrEqual(x, low);
+    if (high !== undefined && !boundIs(high, Number.POSITIVE_INFINITY)) {
+      const below = op.lessOrEqual(x, high);
+      mask = mask === undefined ? below : op.and(mask, below);
+    }
+    const factor = mask === undefined ? undefined : op.cast(mask, dy.dtype);
+    const toBound = (bound: Value | undefined, hit: (bound: Value) => Value) =>
+      bound === undefined ? undefined : op.mul(dy, op.cast(hit(bound), dy.dtype));
+    return [
+      factor === undefined ? dy : op.mul(dy, factor),
+      toBound(low, (bound) => op.less(x, bound)),
+      toBound(high, (bound) => op.greater(x, bound)),
+    ];
+  },
+  Sigmoid: ({ op, y: [y], dy }) => [op.mul(dy, op.mul(y, op.sub(1, y)))],
+  Tanh: ({ op, y: [y], dy }) => [op.mul(dy, op.sub(1, op.mul(y, y)))],
+  // y = clamp(αx + β, 0, 1): linear where 0 < y < 1.
+  HardSigmoid({ op, y: [y], dy, attrs }) {
+    const inside = op.and(op.greater(y, 0), op.less(y, 1));
+    return [op.mul(dy, op.mul(op.cast(inside, dy.dtype), attrs.alpha))];
+  },
+  // y = x·clamp(x/6 + 1/2, 0, 1): 0 below -3, 1 above 3, x/3 + 1/2 between.
+  HardSwish({ op, x: [x], dy }) {
+    const slope = op.add(op.div(x, 3), 0.5);
+    return [op.mul(dy, op.where(op.greater(x, -3), op.where(op.less(x, 3), slope, 1), 0))];
+  },
+  Softplus: ({ op, x: [x], dy }) => [op.mul(dy, op.sigmoid(x))],
+  // y = x/(1 + |x|), dy/dx = 1/(1 + |x|)²
+  Softsign({ op, x: [x], dy }) {
+    const inverse = op.reciprocal(op.add(op.abs(x), 1));
+    return [op.mul(dy, op.mul(inverse, inverse))];
+  },
+  // For x ≤ 0: y = α(e^x - 1), dy/dx = y + α.
+  Elu: ({ op, x: [x], y: [y], dy, attrs }) => [op.mul(dy, op.where(op.greater(x, 0), 1, op.add(y, attrs.alpha)))],
+  // For x ≤ 0: y = α(e^(x/α) - 1), dy/dx = y/α + 1.
+  Celu: ({ op, x: [x], y: [y], dy, attrs }) => [op.mul(dy, op.where(op.greater(x, 0), 1, op.add(op.div(y, attrs.alpha), 1)))],
+  // For x ≤ 0: y = γα(e^x - 1), dy/dx = y + γα.
+  Selu({ op, x: [x], y: [y], dy, attrs }) {
+    return [op.mul(dy, op.where(op.greater(x, 0), op.scalar(dy.dtype, attrs.gamma), op.add(y, attrs.gamma * attrs.alpha)))];
+  },
+  ThresholdedRelu: ({ op, x: [x], dy, attrs }) => [op.mul(dy, op.cast(op.greater(x, attrs.alpha), dy.dtype))],
+  // y = x·tanh(softplus(x)); with s = softplus(x): dy/dx = tanh s + x·(1 - tanh² s)·σ(x).
+  Mish({ op, x: [x], dy }) {
+    const t = op.tanh(op.emit("Softplus", [x]));
+    return [op.mul(dy, op.add(t, op.mul(op.mul(x, op.sub(1, op.mul(t, t))), op.sigmoid(x))))];
+  },
+  // dx = y·(dy - Σ dy·y) along the axis.
+  Softmax({ op, y: [y], dy, attrs }) {
+    const product = op.mul(dy, y);
+    return [op.sub(product, op.mul(y, op.reduceSum(product, [attrs.axis], true)))];
+  },
+  // dx = dy - e^y·Σ dy along the axis.
+  LogSoftmax: ({ op, y: [y], dy, attrs }) => [op.sub(dy, op.mul(op.exp(y), op.reduceSum(dy, [attrs.axis], true)))],
+  Hardmax: nonDifferentiable,
+  Dropout: () => bug("Dropout is removed by normalization"),
+});

@@ -1,0 +1,147 @@
+/** A command line from arguments to exit code: 0 done, 1 the input cannot be handled, 2 wrong usage, 70 a bug. */
+
+import yargs, { type Argv } from "yargs";
+import { usageError } from "../support/errors.ts";
+import type { Command, OptionSpecs } from "./command.ts";
+import { commands } from "./commands.ts";
+import { failureOf, printFailure } from "./failure.ts";
+import { Output } from "./output.ts";
+import { checkedValues, type RawValues } from "./values.ts";
+
+const globalOptions = {
+  json: { kind: "flag", describe: "print one JSON document, an error too" },
+  quiet: { kind: "flag", describe: "no progress", short: "q" },
+} as const satisfies OptionSpecs;
+
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  // Before parsing, so that a usage error is printed in the right form.
+  const json = args.includes("--json");
+  try {
+    if (args.includes("--version")) await printVersion(json);
+    else if (args.length === 0) return await printOverview();
+    else await parseAndRun(args);
+    return 0;
+  } catch (error) {
+    const failure = failureOf(error);
+    printFailure(failure, { json });
+    return failure.exitCode;
+  }
+}
+
+async function parseAndRun(args: readonly string[]): Promise<void> {
+  let chosen: { readonly command: Command; readonly raw: RawValues } | undefined;
+  await commandLine(args, (command, raw) => {
+    chosen = { command, raw };
+  }).parseAsync();
+  if (chosen === undefined) return; // The help or the completion was printed.
+  const { command, raw } = chosen;
+  const { json = false, quiet = false } = checkedValues(raw, globalOptions);
+  const output = new Output({ json, quiet });
+  const argument = checkedArgument(command, raw);
+  try {
+    output.result(await command.run(checkedValues(raw, command.options), argument, output));
+  } finally {
+    output.endProgress();
+  }
+}
+
+function checkedArgument({ argument, options }: Command, raw: RawValues): string {
+  if (argument === undefined) return "";
+  const given = raw[argument.name];
+  if (given === undefined) {
+    const greedy = Object.entries(options).find(([name, { kind }]) => kind === "list" && Array.isArray(raw[name]) && raw[name].length > 1);
+    const hint = greedy === undefined ? `It is: ${argument.describe}` : `--${greedy[0]} takes all values that follow it: put ${argument.name} before it.`;
+    throw usageError(`${argument.name} is missing`, hint);
+  }
+  const text = String(given);
+  if (argument.choices !== undefined && !argument.choices.includes(text)) {
+    throw usageError(`${argument.name} cannot be "${text}"`, `The choices are: ${argument.choices.join(", ")}.`);
+  }
+  return text;
+}
+
+function commandLine(args: readonly string[], choose: (command: Command, raw: RawValues) => void): Argv {
+  const parser = yargs([...args])
+    .scriptName("ohemgen")
+    .usage("$0 <command>\n\nMakes an exported ONNX segmentation model trainable on the stock ONNX Runtime.")
+    .parserConfiguration({
+      "camel-case-expansion": false,
+      "dot-notation": false,
+      "parse-numbers": false,
+      "parse-positional-numbers": false,
+    })
+    .locale("en")
+    .exitProcess(false)
+    .version(false)
+    .wrap(Math.min(120, process.stdout.columns ?? 100))
+    .option("version", { type: "boolean", describe: "show versions, of the runtime too" })
+    .help()
+    .alias("h", "help")
+    .completion("completion", "print a script for tab completion")
+    .demandCommand(1, "no command given")
+    .strict()
+    .recommendCommands()
+    .fail((message, error) => {
+      throw error ?? usageFailure(message, args);
+    });
+  for (const command of commands) addCommand(parser, command, choose);
+  return parser;
+}
+
+function addCommand(parser: Argv, command: Command, choose: (command: Command, raw: RawValues) => void): void {
+  const { name, summary, argument, options, examples } = command;
+  parser.command(
+    argument === undefined ? name : `${name} [${argument.name}]`,
+    summary,
+    (builder) => {
+      if (argument !== undefined) {
+        // Demanded by checkedArgument, whose message can say what went wrong.
+        builder.positional(argument.name, { type: "string", describe: argument.describe });
+        builder.usage(`$0 ${name} <${argument.name}>\n\n${summary}`);
+      }
+      addOptions(builder, { ...options, ...globalOptions });
+      for (const [text, what] of examples) builder.example(text, what);
+    },
+    (raw) => choose(command, raw),
+  );
+}
+
+function addOptions(builder: Argv, specs: OptionSpecs): void {
+  for (const [name, spec] of Object.entries(specs)) {
+    const { kind, describe, short, choices, preset, group } = spec;
+    builder.option(name, {
+      type: kind === "flag" ? "boolean" : "string",
+      describe: choices === undefined ? describe : `${describe}: ${choices.join(" | ")}`,
+      ...(kind === "list" ? { array: true } : {}),
+      ...(kind === "flag" ? {} : { requiresArg: true }),
+      ...(short === undefined ? {} : { alias: short }),
+      ...(preset === undefined ? {} : { defaultDescription: preset }),
+      ...(group === undefined ? {} : { group: `${group}:` }),
+    });
+  }
+}
+
+/** The words of yargs, made into an error of ours. */
+function usageFailure(message: string, args: readonly string[]): Error {
+  const command = args.find((arg) => !arg.startsWith("-"));
+  const known = commands.some(({ name }) => name === command);
+  if (!known && command !== undefined) {
+    const suggestion = /^Did you mean/.test(message) ? `${message} ` : "";
+    return usageError(`unknown command "${command}"`, `${suggestion}\`ohemgen --help\` lists the commands.`);
+  }
+  const [first = ""] = message.split("\n");
+  const text = first.slice(0, 1).toLowerCase() + first.slice(1);
+  return usageError(text, known ? `\`ohemgen ${command} --help\` lists the options.` : "`ohemgen --help` lists the commands.");
+}
+
+async function printOverview(): Promise<number> {
+  process.stderr.write(`${await commandLine([], () => {}).getHelp()}\n`);
+  return 2;
+}
+
+async function printVersion(json: boolean): Promise<void> {
+  const { versions } = await import("./versions.ts");
+  const all = versions();
+  const lines = Object.entries(all).map(([name, version]) => `${name} ${version ?? "not installed"}`);
+  process.stdout.write(json ? `${JSON.stringify(all, null, 2)}\n` : `${lines.join("\n")}\n`);
+}

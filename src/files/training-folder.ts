@@ -1,0 +1,137 @@
+/**
+ * The folder that `attach` writes: four graphs, the initial state, and the manifest that describes them. It is
+ * written whole or not at all, holds no time and no absolute path, and equal input gives equal bytes.
+ */
+
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
+import type { AttachResult } from "../attach/attach.ts";
+import { type Manifest, manifestFormat } from "../attach/manifest.ts";
+import type { Tensor } from "../ir/tensor.ts";
+import { encodeModelChunks } from "../proto/encode.ts";
+import { decodeSafetensors, safetensorsChunks } from "../proto/safetensors.ts";
+import { OhemgenError } from "../support/errors.ts";
+import { type FileContent, refuseFolder, type WriteOptions, writeFolderAtomically } from "./atomic.ts";
+import { readInput } from "./model-file.ts";
+
+export const graphNames = ["train_step", "gradient", "update", "eval_step"] as const;
+export type GraphName = (typeof graphNames)[number];
+
+const manifestFile = "manifest.json";
+const stateFile = "state.safetensors";
+const allFiles: readonly string[] = [...graphNames.map((name) => `${name}.onnx`), stateFile, manifestFile];
+
+export interface TrainingFolder {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  /** The initial state, in the order of the graphs' inputs. */
+  readonly state: ReadonlyMap<string, Tensor>;
+}
+
+/** The model the folder is made from. */
+export interface Source {
+  readonly path: string;
+  readonly sha256: string;
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** `models/net.onnx` → `models/net.train`. */
+export function defaultTrainingFolder(modelPath: string): string {
+  return join(dirname(modelPath), `${basename(modelPath, extname(modelPath))}.train`);
+}
+
+/** @throws OhemgenError E110 where the folder could not be written; check before long work. */
+export function refuseTrainingFolder(dir: string, options: WriteOptions): void {
+  refuseFolder(dir, allFiles, options);
+}
+
+/** Completes what `attach` made with what only the disk knows, and writes it. */
+export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, options: WriteOptions = {}): Manifest {
+  const manifest = completeManifest(dir, result, source);
+  const files = new Map<string, FileContent>();
+  for (const name of graphNames) files.set(`${name}.onnx`, encodeModelChunks(result.graphs[name]));
+  files.set(stateFile, safetensorsChunks(result.state));
+  files.set(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
+  writeFolderAtomically(dir, files, options);
+  return manifest;
+}
+
+export function completeManifest(dir: string, { manifest }: AttachResult, source: Source): Manifest {
+  const path = relative(resolve(dir), resolve(source.path)).split(sep).join("/");
+  const { format, ...rest } = manifest;
+  return { format, source: { path, sha256: source.sha256 }, fingerprint: fingerprintOf(manifest, source.sha256), ...rest };
+}
+
+/** The same for every folder whose checkpoints can be exchanged: one model, one layout of the state. */
+function fingerprintOf({ parameters, state, runningStatistics }: AttachResult["manifest"], sourceHash: string): string {
+  return sha256(new TextEncoder().encode(JSON.stringify([sourceHash, parameters, state, runningStatistics])));
+}
+
+/** @throws OhemgenError E113 where it is no training folder, E105 where its state is corrupt. */
+export function readTrainingFolder(dir: string): TrainingFolder {
+  const manifest = readManifest(dir);
+  const tensors = decodeSafetensors(readInput(join(dir, stateFile))).tensors;
+  const state = new Map<string, Tensor>();
+  for (const { name } of manifest.state) {
+    const tensor = tensors.get(name) ?? notTrainingFolder(dir, `${stateFile} has no tensor "${name}"`);
+    state.set(name, tensor);
+  }
+  return { dir, manifest, state };
+}
+
+export function readManifest(dir: string): Manifest {
+  const path = join(dir, manifestFile);
+  if (!existsSync(path)) return notTrainingFolder(dir, existsSync(dir) ? `it has no ${manifestFile}` : "it does not exist");
+  let manifest: Partial<Manifest>;
+  try {
+    manifest = JSON.parse(new TextDecoder().decode(readInput(path)));
+  } catch (error) {
+    if (error instanceof OhemgenError) throw error;
+    return notTrainingFolder(dir, `${manifestFile} is not JSON`);
+  }
+  if (manifest.format !== manifestFormat || !Array.isArray(manifest.parameters) || !Array.isArray(manifest.state)) {
+    return notTrainingFolder(dir, `${manifestFile} is not of format ${manifestFormat}`);
+  }
+  return manifest as Manifest;
+}
+
+function notTrainingFolder(dir: string, reason: string): never {
+  throw new OhemgenError(`${dir} is not a training folder: ${reason}`, {
+    code: "E113",
+    where: dir,
+    hint: "Make one with `ohemgen attach model.onnx`, and give its path.",
+  });
+}
+
+export function graphPath({ dir, manifest }: TrainingFolder, name: GraphName): string {
+  return join(dir, manifest.graphs[name].file);
+}
+
+/**
+ * The model that the folder was made from: `given`, or where the manifest says.
+ * @throws OhemgenError E100 where it is gone, E114 where it is not the same file any more.
+ */
+export function sourceModel({ dir, manifest }: Pick<TrainingFolder, "dir" | "manifest">, given?: string): string {
+  const path = given ?? join(dir, ...manifest.source.path.split("/"));
+  const bytes = given === undefined && !existsSync(path) ? sourceGone(path) : readInput(path);
+  if (sha256(bytes) !== manifest.source.sha256) {
+    throw new OhemgenError(`${path} is not the model that ${dir} was made from`, {
+      code: "E114",
+      where: path,
+      hint: "Give the original file with --model, or run `ohemgen attach` again.",
+    });
+  }
+  return path;
+}
+
+function sourceGone(path: string): never {
+  throw new OhemgenError(`the source model is not at ${path} any more`, {
+    code: "E100",
+    where: path,
+    hint: "Say where it is with --model.",
+  });
+}

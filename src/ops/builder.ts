@@ -1,0 +1,296 @@
+/**
+ * The typed op builder: one method per operator, constants promoted to their partner's type, names scoped.
+ * Every node emitted has its output types inferred, is folded if its inputs are constant and shared if it exists.
+ */
+
+import { type Dim, isStatic, type Shape } from "../ir/dims.ts";
+import { type DataType, dataTypeCode, isFloat } from "../ir/dtype.ts";
+import type { Attributes, Node, Value } from "../ir/graph.ts";
+import { type Tensor, tensorOf } from "../ir/tensor.ts";
+import { assert, bug } from "../support/errors.ts";
+import { catalog, type OpName, schemaOf } from "./catalog.ts";
+import { type AttributeArguments, encodeAttributes, type OutputType, withDefaults } from "./define.ts";
+import { Draft } from "./draft.ts";
+import { evaluate } from "./fold.ts";
+import { simplify } from "./simplify.ts";
+
+/** A value, or a number that takes the type of the value it meets. */
+export type Operand = Value | number;
+
+export interface EmitOptions {
+  /** Number of outputs (default 1). */
+  readonly outputs?: number;
+  /** Names to prefer for node and outputs; the scope is not prepended. */
+  readonly names?: { readonly node?: string; readonly outputs?: readonly string[] };
+}
+
+export class OpBuilder {
+  readonly draft: Draft;
+  private readonly prefix: string;
+  private readonly constants: Map<string, Value>;
+
+  constructor(draft = new Draft(), prefix = "", constants = new Map<string, Value>()) {
+    this.draft = draft;
+    this.prefix = prefix;
+    this.constants = constants;
+  }
+
+  /** The same graph, with names below `name/`. */
+  scope(name: string): OpBuilder {
+    return new OpBuilder(this.draft, `${this.prefix}${name}/`, this.constants);
+  }
+
+  /** A graph input. */
+  input(name: string, dtype: DataType, shape: Shape): Value {
+    return { name, dtype, shape };
+  }
+
+  constant(tensor: Tensor, name?: string): Value {
+    const small = tensor.bytes.length <= 64 && !tensor.strings;
+    const key = small ? `${tensor.dtype}[${tensor.dims}]${tensor.bytes.join(" ")}` : undefined;
+    const known = key === undefined ? undefined : this.constants.get(key);
+    if (known !== undefined) return known;
+    const value: Value = { name: name ?? `${this.prefix}constant`, dtype: tensor.dtype, shape: tensor.dims, constant: tensor };
+    if (key !== undefined) this.constants.set(key, value);
+    return value;
+  }
+
+  scalar(dtype: DataType, value: number): Value {
+    return this.constant(tensorOf(dtype, [], [value]));
+  }
+
+  /** An int64 vector. */
+  ints(values: readonly number[]): Value {
+    return this.constant(tensorOf("int64", [values.length], values));
+  }
+
+  /** An int64 vector of sizes, made at run time where they are symbolic: a symbol is read from `source`. */
+  sizes(dims: Shape, source: (dim: string) => Value): Value {
+    if (isStatic(dims)) return this.ints(dims);
+    const parts = dims.map((dim) => (typeof dim === "number" ? this.ints([dim]) : source(dim)));
+    return this.concat(parts, 0);
+  }
+
+  /** Emits a node of any known operator; returns all its outputs. */
+  emitAll<K extends OpName>(
+    op: K,
+    inputs: readonly (Value | undefined)[],
+    attrs: AttributeArguments<(typeof catalog)[K]["attrs"]> = {},
+    options: EmitOptions = {},
+  ): readonly Value[] {
+    const count = options.outputs ?? 1;
+    const schema = schemaOf(op);
+    const given = attrs as Readonly<Record<string, unknown>>;
+    const complete = withDefaults(schema.attrs, given);
+    const types = schema.infer({ op, x: inputs, attrs: complete, outputs: count, fresh: this.draft.fresh }).slice(0, count);
+    assert(types.length === count, `${op} has ${types.length} outputs, ${count} were asked for`);
+    if (count === 1) {
+      const [type] = types as [OutputType];
+      const known = this.withoutNode(op, inputs, complete, type);
+      if (known !== undefined) return [known];
+      const simpler = simplify(op, { x: inputs, attrs: given, type, producer: this.draft.producer });
+      if (simpler !== undefined) {
+        return "value" in simpler ? [simpler.value] : this.emitAll(op, simpler.inputs, simpler.attrs as typeof attrs, options);
+      }
+    }
+    const attributes = encodeAttributes(op, schema.attrs, given);
+    return this.append(op, "", inputs, attributes, types, options).outputs.map((value) => value ?? bug("an output without a value"));
+  }
+
+  /** The first output of a node. */
+  emit<K extends OpName>(
+    op: K,
+    inputs: readonly (Value | undefined)[],
+    attrs: AttributeArguments<(typeof catalog)[K]["attrs"]> = {},
+    options: EmitOptions = {},
+  ): Value {
+    return this.emitAll(op, inputs, attrs, options)[0] ?? bug(`${op} without an output`);
+  }
+
+  /** Emits a node whose types the caller knows: operators outside the catalog, subgraphs. */
+  append(
+    op: string,
+    domain: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+    types: readonly (OutputType | undefined)[],
+    options: EmitOptions = {},
+  ): Node {
+    let last = inputs.length;
+    while (last > 0 && inputs[last - 1] === undefined) last -= 1;
+    const trimmed = inputs.slice(0, last);
+    const key = this.draft.key(op, domain, trimmed, attributes, types.length);
+    const known = this.draft.find(key);
+    if (known !== undefined) return known;
+    const name = options.names?.node ?? `${this.prefix}${op}`;
+    const names = types.map((_, i) => options.names?.outputs?.[i] ?? (i === 0 ? `${name}_output` : `${name}_output${i}`));
+    return this.draft.append({ op, domain, name, inputs: trimmed, attributes }, types, names, key);
+  }
+
+  /** A constant with the result, where the result is known now. */
+  private withoutNode(op: string, inputs: readonly (Value | undefined)[], attrs: Readonly<Record<string, unknown>>, type: OutputType): Value | undefined {
+    const { content, shape, dtype } = type;
+    if (content?.every((dim) => typeof dim === "number") && isStatic(shape) && !isFloat(dtype)) {
+      return this.constant(tensorOf(dtype, shape, content as readonly number[]));
+    }
+    const folded = evaluate(op, inputs, attrs, [type]);
+    return folded === undefined ? undefined : this.constant(folded);
+  }
+
+  private pair(a: Operand, b: Operand): [Value, Value] {
+    if (typeof a !== "number") return [a, typeof b === "number" ? this.scalar(a.dtype, b) : b];
+    if (typeof b === "number") return bug("an operator on two numbers");
+    return [this.scalar(b.dtype, a), b];
+  }
+
+  private binary(op: "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual", a: Operand, b: Operand): Value {
+    return this.emit(op, this.pair(a, b));
+  }
+
+  add = (a: Operand, b: Operand): Value => this.binary("Add", a, b);
+  sub = (a: Operand, b: Operand): Value => this.binary("Sub", a, b);
+  mul = (a: Operand, b: Operand): Value => this.binary("Mul", a, b);
+  div = (a: Operand, b: Operand): Value => this.binary("Div", a, b);
+  pow = (a: Operand, b: Operand): Value => this.binary("Pow", a, b);
+  max = (a: Operand, b: Operand): Value => this.binary("Max", a, b);
+  min = (a: Operand, b: Operand): Value => this.binary("Min", a, b);
+  equal = (a: Operand, b: Operand): Value => this.binary("Equal", a, b);
+  greater = (a: Operand, b: Operand): Value => this.binary("Greater", a, b);
+  greaterOrEqual = (a: Operand, b: Operand): Value => this.binary("GreaterOrEqual", a, b);
+  less = (a: Operand, b: Operand): Value => this.binary("Less", a, b);
+  lessOrEqual = (a: Operand, b: Operand): Value => this.binary("LessOrEqual", a, b);
+  and = (a: Value, b: Value): Value => this.emit("And", [a, b]);
+  or = (a: Value, b: Value): Value => this.emit("Or", [a, b]);
+  not = (x: Value): Value => this.emit("Not", [x]);
+  abs = (x: Value): Value => this.emit("Abs", [x]);
+  neg = (x: Value): Value => this.emit("Neg", [x]);
+  exp = (x: Value): Value => this.emit("Exp", [x]);
+  log = (x: Value): Value => this.emit("Log", [x]);
+  sqrt = (x: Value): Value => this.emit("Sqrt", [x]);
+  floor = (x: Value): Value => this.emit("Floor", [x]);
+  relu = (x: Value): Value => this.emit("Relu", [x]);
+  sigmoid = (x: Value): Value => this.emit("Sigmoid", [x]);
+  tanh = (x: Value): Value => this.emit("Tanh", [x]);
+  reciprocal = (x: Value): Value => this.emit("Reciprocal", [x]);
+  identity = (x: Value): Value => this.emit("Identity", [x]);
+  isNaN = (x: Value): Value => this.emit("IsNaN", [x]);
+
+  where(condition: Value, a: Operand, b: Operand): Value {
+    const [x, y] = this.pair(a, b);
+    return this.emit("Where", [condition, x, y]);
+  }
+
+  cast(x: Value, to: DataType): Value {
+    return this.emit("Cast", [x], { to: dataTypeCode(to) });
+  }
+
+  /** Sum of one or more values. */
+  sum(values: readonly Value[]): Value {
+    const [first, ...rest] = values;
+    return rest.reduce<Value>((a, b) => this.add(a, b), first ?? bug("a sum of nothing"));
+  }
+
+  matmul = (a: Value, b: Value): Value => this.emit("MatMul", [a, b]);
+
+  /** `shape`: sizes (-1 for the rest) or an int64 vector. */
+  reshape(x: Value, shape: readonly number[] | Value): Value {
+    if ("dtype" in shape) return this.emit("Reshape", [x, shape], { allowzero: 1 });
+    const empty = shape.includes(0) && !shape.includes(-1);
+    return this.emit("Reshape", [x, this.ints(shape)], empty ? { allowzero: 1 } : {});
+  }
+
+  /** Reshape to the shape of `like`, read at run time where it is dynamic. */
+  reshapeLike(x: Value, like: Value): Value {
+    return isStatic(like.shape) ? this.reshape(x, like.shape) : this.reshape(x, this.shape(like));
+  }
+
+  transpose(x: Value, perm: readonly number[]): Value {
+    return this.emit("Transpose", [x], { perm });
+  }
+
+  squeeze(x: Value, axes: readonly number[]): Value {
+    return this.emit("Squeeze", [x, this.ints(axes)]);
+  }
+
+  unsqueeze(x: Value, axes: readonly number[]): Value {
+    return this.emit("Unsqueeze", [x, this.ints(axes)]);
+  }
+
+  concat(values: readonly Value[], axis: number): Value {
+    return this.emit("Concat", values, { axis });
+  }
+
+  /** Equal or given parts along an axis. */
+  split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
+    return this.emitAll("Split", [x, this.ints(sizes)], { axis }, { outputs: sizes.length });
+  }
+
+  /** x[start:end:step] per axis; `end` beyond the axis means its end. */
+  slice(x: Value, ranges: readonly { axis: number; start: number; end?: number; step?: number }[]): Value {
+    const ends = ranges.map((range) => range.end ?? ((range.step ?? 1) < 0 ? -(2 ** 63) : 2 ** 63));
+    const inputs = [x, this.ints(ranges.map((range) => range.start)), this.ints(ends), this.ints(ranges.map((range) => range.axis))];
+    const steps = ranges.map((range) => range.step ?? 1);
+    return this.emit("Slice", steps.every((step) => step === 1) ? inputs : [...inputs, this.ints(steps)]);
+  }
+
+  gather(x: Value, indices: Value, axis: number): Value {
+    return this.emit("Gather", [x, indices], { axis });
+  }
+
+  expand(x: Value, shape: Value): Value {
+    return this.emit("Expand", [x, shape]);
+  }
+
+  /** Repeats `x` to the shape of `like`. */
+  expandLike(x: Value, like: Value): Value {
+    return this.expand(x, isStatic(like.shape) ? this.ints(like.shape) : this.shape(like));
+  }
+
+  /** Zeros (or another number) in the shape and type of `like`. */
+  filledLike(like: Value, value: number): Value {
+    return this.expandLike(this.scalar(like.dtype, value), like);
+  }
+
+  shape(x: Value, start = 0, end?: number): Value {
+    return this.emit("Shape", [x], { ...(start === 0 ? {} : { start }), ...(end === undefined ? {} : { end }) });
+  }
+
+  /** One size as an int64 vector of one element. */
+  dim(x: Value, axis: number): Value {
+    const at = axis < 0 && x.shape !== undefined ? axis + x.shape.length : axis;
+    return this.shape(x, at, at === -1 ? undefined : at + 1);
+  }
+
+  /** Pads `[begin…, end…]` per axis; negative pads cut. */
+  pad(x: Value, pads: readonly number[], value?: number, mode?: string): Value {
+    const fill = value === undefined || value === 0 ? undefined : this.scalar(x.dtype, value);
+    return this.emit("Pad", [x, this.ints(pads), fill], mode === undefined ? {} : { mode });
+  }
+
+  private reduce(op: "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceSumSquare", x: Value, axes: readonly number[] | undefined, keepdims: boolean): Value {
+    if (axes?.length === 0) return op === "ReduceSumSquare" ? this.mul(x, x) : x;
+    const inputs = axes === undefined ? [x] : [x, this.ints(axes)];
+    // From opset 18 all reductions but ReduceSum take the axes as an input too: one spelling.
+    return this.emit(op, inputs, { keepdims: keepdims ? 1 : 0 });
+  }
+
+  reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceSum", x, axes, keepdims);
+  reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMax", x, axes, keepdims);
+  reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMin", x, axes, keepdims);
+  reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMean", x, axes, keepdims);
+  reduceSumSquare = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceSumSquare", x, axes, keepdims);
+
+  argMax = (x: Value, axis: number, keepdims = false): Value => this.emit("ArgMax", [x], { axis, keepdims: keepdims ? 1 : 0 });
+
+  /** The k largest (or smallest) along an axis, in order, with their positions. */
+  topK(x: Value, k: Value, options: { axis: number; largest: boolean; sorted?: boolean }): { values: Value; indices: Value } {
+    const attrs = { axis: options.axis, largest: options.largest ? 1 : 0, sorted: options.sorted === false ? 0 : 1 };
+    const [values, indices] = this.emitAll("TopK", [x, k], attrs, { outputs: 2 }) as [Value, Value];
+    return { values, indices };
+  }
+}
+
+/** Dimensions of a value whose rank must be known. */
+export function dimsOf(value: Value): readonly Dim[] {
+  return value.shape ?? bug(`the rank of ${value.name} is not known`);
+}

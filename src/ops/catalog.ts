@@ -1,0 +1,20 @@
+/** Every operator the builder can emit and whose types it infers, at opset 18. One entry per operator. */
+
+import { elementwise } from "./catalog/elementwise.ts";
+import { movement } from "./catalog/movement.ts";
+import { network } from "./catalog/network.ts";
+import { reduction } from "./catalog/reduction.ts";
+import type { AttributesOf, OpSchema } from "./define.ts";
+
+export const catalog = { ...elementwise, ...movement, ...reduction, ...network } as const;
+
+export type OpName = keyof typeof catalog;
+export type OpAttributes<K extends OpName> = AttributesOf<(typeof catalog)[K]["attrs"]>;
+
+export function isKnownOp(op: string): op is OpName {
+  return Object.hasOwn(catalog, op);
+}
+
+export function schemaOf(op: OpName): OpSchema {
+  return catalog[op] as unknown as OpSchema;
+}

@@ -1,0 +1,125 @@
+/** How an operator is described: typed attributes with defaults, and the inference of its output types. */
+
+import { type Dim, type Shape, shapeText } from "../ir/dims.ts";
+import type { DataType } from "../ir/dtype.ts";
+import type { Attribute, Attributes, Value } from "../ir/graph.ts";
+import { type Tensor, tensorNumbers } from "../ir/tensor.ts";
+import { bug, OhemgenError } from "../support/errors.ts";
+
+type AttributeType = "int" | "float" | "string" | "ints" | "floats" | "strings" | "tensor" | "graph";
+
+export interface AttributeSpec<T> {
+  readonly type: AttributeType;
+  readonly default: T;
+}
+
+export const int = (value: number): AttributeSpec<number> => ({ type: "int", default: value });
+export const optionalInt = (): AttributeSpec<number | undefined> => ({ type: "int", default: undefined });
+export const ints = (): AttributeSpec<readonly number[] | undefined> => ({ type: "ints", default: undefined });
+export const float = (value: number): AttributeSpec<number> => ({ type: "float", default: value });
+export const optionalFloat = (): AttributeSpec<number | undefined> => ({ type: "float", default: undefined });
+export const floats = (): AttributeSpec<readonly number[] | undefined> => ({ type: "floats", default: undefined });
+export const string = (value: string): AttributeSpec<string> => ({ type: "string", default: value });
+export const optionalTensor = (): AttributeSpec<Tensor | undefined> => ({ type: "tensor", default: undefined });
+
+export type AttributeSpecs = Readonly<Record<string, AttributeSpec<unknown>>>;
+export type AttributesOf<S> = { readonly [K in keyof S]: S[K] extends AttributeSpec<infer T> ? T : never };
+/** What a caller passes: anything left out takes its default. */
+export type AttributeArguments<S> = { readonly [K in keyof S]?: AttributesOf<S>[K] | undefined };
+
+export interface OutputType {
+  readonly dtype: DataType;
+  readonly shape: Shape | undefined;
+  readonly content?: readonly Dim[] | undefined;
+}
+
+export interface InferContext<A> {
+  readonly op: string;
+  readonly x: readonly (Value | undefined)[];
+  readonly attrs: A;
+  /** Number of outputs asked for. */
+  readonly outputs: number;
+  /** A size nobody knows: equal to nothing but itself. */
+  readonly fresh: () => string;
+}
+
+export interface OpSchema<S extends AttributeSpecs = AttributeSpecs> {
+  readonly attrs: S;
+  readonly infer: (context: InferContext<AttributesOf<S>>) => readonly OutputType[];
+}
+
+/** Keeps the literal type of the attributes, so that rules see them typed. */
+export function defineOp<const S extends AttributeSpecs>(schema: OpSchema<S>): OpSchema<S> {
+  return schema;
+}
+
+export function withDefaults<S extends AttributeSpecs>(specs: S, given: Readonly<Record<string, unknown>>): AttributesOf<S> {
+  const result: Record<string, unknown> = {};
+  for (const [name, spec] of Object.entries(specs)) result[name] = given[name] ?? spec.default;
+  return result as AttributesOf<S>;
+}
+
+/** Attribute values of a node by name, as plain values. */
+export function plainAttributes(attributes: Attributes): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(attributes).map(([name, attribute]) => [name, attribute.value]));
+}
+
+export function encodeAttributes(op: string, specs: AttributeSpecs, given: Readonly<Record<string, unknown>>): Attributes {
+  const result: Record<string, Attribute> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const spec = specs[name] ?? bug(`${op} has no attribute ${name}`);
+    result[name] = { type: spec.type, value } as Attribute;
+  }
+  return result;
+}
+
+/** An input the operator cannot do without. */
+export function required(context: { op: string; x: readonly (Value | undefined)[] }, index: number): Value {
+  const value = context.x[index];
+  if (value === undefined) throw shapeError(context.op, `input ${index} is missing`);
+  return value;
+}
+
+export function shapeError(op: string, what: string): OhemgenError {
+  return new OhemgenError(`${op}: ${what}`, {
+    code: "E120",
+    hint: "The model does not fit these sizes; check it with the ONNX checker, or change --input-shape.",
+  });
+}
+
+/** Index of an axis that may count from the end. */
+export function resolveAxis(op: string, axis: number, rank: number): number {
+  const resolved = axis < 0 ? axis + rank : axis;
+  if (resolved < 0 || resolved >= rank) throw shapeError(op, `axis ${axis} of a tensor of rank ${rank}`);
+  return resolved;
+}
+
+/** Integers of a constant input; `undefined` if it is not constant. */
+export function constantInts(value: Value | undefined): readonly number[] | undefined {
+  return value?.constant === undefined ? undefined : Array.from(tensorNumbers(value.constant));
+}
+
+/** Integers of an input as far as they are known. */
+export function contentOf(value: Value | undefined): readonly Dim[] | undefined {
+  return value?.content ?? constantInts(value);
+}
+
+/** Shape of two tensors combined elementwise. */
+export function broadcastShapes(op: string, a: Shape | undefined, b: Shape | undefined, fresh: () => string): Shape | undefined {
+  if (a === undefined || b === undefined) return undefined;
+  const rank = Math.max(a.length, b.length);
+  const result: Dim[] = [];
+  for (let i = 0; i < rank; i++) {
+    const x = a[a.length - rank + i] ?? 1;
+    const y = b[b.length - rank + i] ?? 1;
+    if (x === y || y === 1) result.push(x);
+    else if (x === 1) result.push(y);
+    else if (typeof x === "number" && typeof y === "number") {
+      throw shapeError(op, `shapes ${shapeText(a)} and ${shapeText(b)} do not broadcast`);
+    } else if (typeof x === "number") result.push(x);
+    else if (typeof y === "number") result.push(y);
+    else result.push(fresh());
+  }
+  return result;
+}

@@ -1,0 +1,92 @@
+/**
+ * Weight gradient for stride 1 in two dimensions: dW[m,c,i,j] = Σ dy[m,h,w]·x[c, h + i·d - p, w + j·d - p] splits into
+ * vertical shifts of the larger operand, stacked by one Gather over rows, and horizontal shifts of the smaller, made by
+ * Pad with negative ends. That leaves one large product per column of the kernel instead of one small one per element.
+ */
+
+import { addDims, type Dim, subDims } from "../../ir/dims.ts";
+import type { Value } from "../../ir/graph.ts";
+import { dimsOf, type OpBuilder } from "../builder.ts";
+import type { ConvGeometry, ConvOperands, WindowAxis } from "./conv-geometry.ts";
+
+/** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
+interface Side {
+  readonly value: Value;
+  readonly channels: number;
+}
+
+/** Row of `from` that stands in row r of shift i: r + first + i·step, or the zero row behind the last. */
+function rowTable(op: OpBuilder, from: Value, rows: Value, count: Dim, axis: WindowAxis, first: number, step: number): Value {
+  const height = dimsOf(from)[2] as Dim;
+  if (typeof height === "number" && typeof count === "number") {
+    const table: number[] = [];
+    for (let i = 0; i < axis.size; i++) {
+      for (let r = 0; r < count; r++) {
+        const row = r + first + i * step;
+        table.push(row >= 0 && row < height ? row : height);
+      }
+    }
+    return op.ints(table);
+  }
+  const end = op.dim(from, 2);
+  const range = op.emit("Range", [op.scalar("int64", 0), op.squeeze(rows, [0]), op.scalar("int64", 1)]);
+  const shifts = op.reshape(op.ints(Array.from({ length: axis.size }, (_, i) => first + i * step)), [axis.size, 1]);
+  const wanted = op.add(op.unsqueeze(range, [0]), shifts);
+  const inside = op.and(op.greaterOrEqual(wanted, 0), op.less(wanted, end));
+  return op.reshape(op.where(inside, wanted, end), [-1]);
+}
+
+/** `[N, C, H, W]` to `[N, g, C/g·k, rows·W]`: every vertical shift of every channel, as rows of a matrix. */
+function stackedRows(op: OpBuilder, side: Side, group: number, axis: WindowAxis, rows: Value, count: Dim, first: number, step: number): Value {
+  let stacked = side.value;
+  if (!(axis.size === 1 && first === 0 && dimsOf(side.value)[2] === count)) {
+    const withZeroRow = op.pad(side.value, [0, 0, 0, 0, 0, 0, 1, 0]);
+    stacked = op.gather(withZeroRow, rowTable(op, side.value, rows, count, axis, first, step), 2);
+  }
+  const shape = op.concat([op.dim(side.value, 0), op.ints([group, side.channels * axis.size, -1])], 0);
+  return op.reshape(stacked, shape);
+}
+
+/** Pads of the width that shift a tensor by `begin` and make it `width` wide; run-time sizes where they are symbolic. */
+function shiftedColumns(op: OpBuilder, side: Side, begin: number, like: Value): Value {
+  const widen = subDims(dimsOf(like)[3] as Dim, addDims(dimsOf(side.value)[3] as Dim, begin));
+  if (typeof widen === "number") return op.pad(side.value, [0, 0, 0, begin, 0, 0, 0, widen]);
+  const end = op.sub(op.sub(op.dim(like, 3), op.dim(side.value, 3)), begin);
+  return op.emit("Pad", [side.value, op.concat([op.ints([0, 0, 0, begin, 0, 0, 0]), end], 0)]);
+}
+
+/** Where all operands of a group are one or two channels, the kernel's columns go into one product too. */
+const narrow = 4;
+
+export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): Value {
+  const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
+  const [m, perGroup] = dimsOf(w) as [number, number];
+  const input: Side = { value: x, channels: perGroup };
+  const output: Side = { value: dy, channels: m / group };
+  const inputLeft = input.channels >= output.channels;
+  const [left, right] = inputLeft ? [input, output] : [output, input];
+  // x moves by +i·d - p against dy, and dy by the opposite against x.
+  const sign = inputLeft ? 1 : -1;
+  const rows = op.dim(right.value, 2);
+  const count = dimsOf(right.value)[2] as Dim;
+  const stacked = stackedRows(op, left, group, vertical, rows, count, -sign * vertical.padBegin, sign * vertical.dilation);
+  const columns = Array.from({ length: horizontal.size }, (_, j) => {
+    const begin = sign * (j * horizontal.dilation - horizontal.padBegin);
+    return shiftedColumns(op, right, begin, left.value);
+  });
+  const flat = (value: Value) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, right.channels, -1])], 0));
+  // [N, g, L·kh, R] per column of the kernel, summed over the batch.
+  const times = (column: Value) => op.reduceSum(op.matmul(stacked, op.transpose(column, [0, 1, 3, 2])), [0]);
+  const { size: kh } = vertical;
+  const { size: kw } = horizontal;
+  let products: Value;
+  if (right.channels * horizontal.size <= narrow * 2 && left.channels <= narrow && kw > 1) {
+    products = op.reshape(times(op.concat(columns.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
+  } else {
+    const parts = columns.map((column) => op.reshape(times(flat(column)), [group, left.channels, kh, 1, right.channels]));
+    products = op.concat(parts, 3);
+  }
+  // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
+  return op.reshapeLike(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), w);
+}
+

@@ -1,0 +1,85 @@
+/** Gradient of Resize: interpolation is linear and separable, so its transpose is one matrix product per axis. */
+
+import { type Dim, divideExactly, isStatic } from "../../ir/dims.ts";
+import type { Value } from "../../ir/graph.ts";
+import { tensorNumbers } from "../../ir/tensor.ts";
+import { OhemgenError } from "../../support/errors.ts";
+import { dimsOf, type OpBuilder } from "../builder.ts";
+import type { OpAttributes } from "../catalog.ts";
+import { interpolationMatrix } from "./interpolation.ts";
+
+/** Scale of each axis of x; `undefined` where it follows from the sizes. */
+function givenScales(attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | undefined)[] {
+  const numbers = scales?.constant === undefined ? undefined : tensorNumbers(scales.constant);
+  const axes = attrs.axes?.map((axis) => (axis < 0 ? axis + rank : axis)) ?? Array.from({ length: rank }, (_, i) => i);
+  const result: (number | undefined)[] = new Array(rank).fill(undefined);
+  if (numbers !== undefined && numbers.length > 0) axes.forEach((axis, i) => (result[axis] = numbers[i]));
+  return result;
+}
+
+/** Nearest by a whole factor f repeats every pixel f times where output o reads input ⌊o/f⌋. */
+function repeatFactor(attrs: OpAttributes<"Resize">, input: Dim, output: Dim): number | undefined {
+  const factor = divideExactly(output, input);
+  if (attrs.mode !== "nearest" || typeof factor !== "number" || factor < 1) return undefined;
+  const { coordinate_transformation_mode: mode, nearest_mode: rounding } = attrs;
+  const plain = mode === "asymmetric" && rounding === "floor";
+  // (o + ½)/f - ½ rounds to ⌊o/f⌋ for every o: the fraction of (o + ½)/f is never 0.
+  const centered = (mode === "half_pixel" || (mode === "pytorch_half_pixel" && output !== 1)) && rounding.startsWith("round_prefer");
+  const shifted = mode === "tf_half_pixel_for_nn" && rounding === "floor";
+  return plain || centered || shifted ? factor : undefined;
+}
+
+function sumOfRepeats(op: OpBuilder, x: Value, dy: Value, factors: readonly number[]): Value {
+  const shape = factors.flatMap((factor, i) => (factor === 1 ? [op.dim(x, i)] : [op.dim(x, i), op.ints([factor])]));
+  const axes: number[] = [];
+  let at = 0;
+  for (const factor of factors) {
+    at += 1;
+    if (factor !== 1) {
+      axes.push(at);
+      at += 1;
+    }
+  }
+  return op.reduceSum(op.reshape(dy, op.concat(shape, 0)), axes);
+}
+
+const size = (op: OpBuilder, value: Value, axis: number): Value => {
+  const dim = dimsOf(value)[axis] as Dim;
+  return typeof dim === "number" ? op.scalar("float32", dim) : op.cast(op.squeeze(op.dim(value, axis), [0]), "float32");
+};
+
+/** `matrixᵀ` applied along an axis of a tensor. */
+function applyTransposed(op: OpBuilder, matrix: Value, dy: Value, axis: number): Value {
+  const rank = dimsOf(dy).length;
+  if (axis === rank - 1) return op.matmul(dy, matrix);
+  if (axis === rank - 2) return op.matmul(op.transpose(matrix, [1, 0]), dy);
+  const perm = Array.from({ length: rank }, (_, i) => i);
+  perm[axis] = rank - 1;
+  perm[rank - 1] = axis;
+  return op.transpose(op.matmul(op.transpose(dy, perm), matrix), perm);
+}
+
+/** @throws OhemgenError E202 for antialiasing and crop modes, which have no rule */
+export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: Value, scales: Value | undefined, dy: Value): Value {
+  if (attrs.antialias !== 0 || attrs.coordinate_transformation_mode === "tf_crop_and_resize" || attrs.keep_aspect_ratio_policy !== "stretch") {
+    throw new OhemgenError("Resize with antialias, tf_crop_and_resize or an aspect ratio policy has no gradient rule", {
+      code: "E202",
+      hint: "Freeze the weights before this Resize.",
+    });
+  }
+  const from = dimsOf(x);
+  const to = dimsOf(dy);
+  const factors = from.map((dim, i) => (dim === to[i] ? 1 : repeatFactor(attrs, dim, to[i] as Dim)));
+  if (isStatic(factors as Dim[]) && factors.every((factor) => factor !== undefined)) return sumOfRepeats(op, x, dy, factors as number[]);
+  const given = givenScales(attrs, scales, from.length);
+  let result = dy;
+  // The axis that shrinks most first would be cheapest; rows before columns keeps the larger product contiguous.
+  for (let axis = from.length - 1; axis >= 0; axis--) {
+    if (from[axis] === to[axis]) continue;
+    const [input, output] = [size(op, x, axis), size(op, dy, axis)];
+    const known = given[axis];
+    const scale = known === undefined ? op.div(output, input) : op.scalar("float32", known);
+    result = applyTransposed(op, interpolationMatrix(op, attrs, { input, output, scale }), result, axis);
+  }
+  return result;
+}

@@ -1,0 +1,157 @@
+/** Layers whose form depends on what is trained or on sizes: normalization, padding made explicit, newer operators. */
+
+import type { Dim } from "../../ir/dims.ts";
+import type { Value } from "../../ir/graph.ts";
+import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
+import { OhemgenError } from "../../support/errors.ts";
+import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
+
+function perChannel(op: OpBuilder, vector: Value, rank: number): Value {
+  return op.unsqueeze(vector, Array.from({ length: rank - 2 }, (_, i) => i + 1));
+}
+
+/**
+ * Frozen statistics right behind a convolution: y = (w·s) ∗ x + (b - mean)·s + bias with s = scale/√(var + ε). The
+ * arithmetic in weight space costs less than a pass over the activations, and gradients reach w, b, scale and bias.
+ */
+function foldedIntoConvolution({ op, node, x, input, float, readers }: ConvertContext): Value | undefined {
+  const convolution = op.draft.producer(input(0));
+  const [scale, bias, mean, variance] = [input(1), input(2), input(3), input(4)];
+  if (convolution?.op !== "Conv" || convolution.domain !== "" || readers(node.inputs[0]) !== 1 || x.length < 5) return undefined;
+  const [image, weight, convBias] = convolution.inputs as [Value, Value, Value | undefined];
+  const at = op.scope(node.name.replace(/^\/+/, ""));
+  const factor = at.div(scale, at.sqrt(at.add(variance, float("epsilon", 1e-5))));
+  const rank = dimsOf(weight).length;
+  const folded = at.mul(weight, at.unsqueeze(factor, Array.from({ length: rank - 1 }, (_, i) => i + 1)));
+  const centered = convBias === undefined ? at.neg(mean) : at.sub(convBias, mean);
+  const attributes = Object.fromEntries(Object.entries(convolution.attributes).map(([name, attribute]) => [name, attribute.value]));
+  return op.emit("Conv", [image, folded, at.add(at.mul(centered, factor), bias)], attributes, {
+    names: { node: convolution.name, outputs: node.outputs.map((value) => value?.name ?? "") },
+  });
+}
+
+/**
+ * Statistics of the batch, over all axes but the channel: y = (x - mean)/√(var + ε)·scale + bias with the biased
+ * variance; the running statistics take momentum·old + (1 - momentum)·new, the variance unbiased as PyTorch has it.
+ */
+function batchStatistics({ op, node, input, float, updateStatistic }: ConvertContext): Value {
+  const x = input(0);
+  const rank = dimsOf(x).length;
+  const rows = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
+  const at = op.scope(node.name.replace(/^\/+/, ""));
+  const mean = at.reduceMean(x, rows, true);
+  const centered = at.sub(x, mean);
+  const variance = at.reduceMean(at.mul(centered, centered), rows, true);
+  const inv = at.reciprocal(at.sqrt(at.add(variance, float("epsilon", 1e-5))));
+  const scaled = at.mul(at.mul(centered, inv), perChannel(at, input(1), rank));
+  const momentum = float("momentum", 0.9);
+  const sizes = rows.map((axis) => at.squeeze(at.dim(x, axis), [0]));
+  const count = at.cast(sizes.reduce((a, b) => at.mul(a, b)), "float32");
+  const unbiased = at.mul(variance, at.div(count, at.max(at.sub(count, 1), 1)));
+  const blend = (old: Value, next: Value) => at.add(at.mul(old, momentum), at.mul(at.reshapeLike(next, old), 1 - momentum));
+  if (node.inputs[3] !== undefined) updateStatistic(node.inputs[3], blend(input(3), mean));
+  if (node.inputs[4] !== undefined) updateStatistic(node.inputs[4], blend(input(4), unbiased));
+  return at.add(scaled, perChannel(at, input(2), rank));
+}
+
+const batchNormalization: Converter = (context) => {
+  const { op, x, float, batchNorm, input } = context;
+  if (batchNorm === "batch") return [batchStatistics(context)];
+  const folded = foldedIntoConvolution(context);
+  if (folded !== undefined) return [folded];
+  return [op.emit("BatchNormalization", [input(0), ...x.slice(1, 5)], { epsilon: float("epsilon", 1e-5) }, { names: namesOf(context) })];
+};
+
+function namesOf({ node }: ConvertContext) {
+  return { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
+}
+
+/** Pads that `auto_pad` means, per spatial axis: total = (⌈size/s⌉ - 1)·s + extent - size. */
+function samePads(size: Dim, stride: number, extent: number): number | undefined {
+  if (stride === 1) return Math.max(0, extent - 1);
+  if (typeof size !== "number") return undefined;
+  return Math.max(0, (Math.ceil(size / stride) - 1) * stride + extent - size);
+}
+
+const explicitPads: Converter = ({ node, x, input, ints, string, same }) => {
+  const autoPad = string("auto_pad", "NOTSET");
+  const plain = Object.fromEntries(Object.entries(node.attributes).map(([name, attribute]) => [name, attribute.value]));
+  const { auto_pad: _, ...attrs } = plain;
+  if (autoPad === "NOTSET" || autoPad === "") return same({ attrs });
+  if (autoPad === "VALID") return same({ attrs: { ...attrs, pads: undefined } });
+  const kernel = ints("kernel_shape") ?? (x[1]?.shape?.slice(2) as readonly number[] | undefined) ?? [];
+  const totals = dimsOf(input(0)).slice(2).map((size, i) => {
+    const total = samePads(size, ints("strides")?.[i] ?? 1, ((kernel[i] ?? 1) - 1) * (ints("dilations")?.[i] ?? 1) + 1);
+    if (total !== undefined) return total;
+    throw new OhemgenError(`${node.op} with auto_pad ${autoPad}, a stride and a dynamic size: its padding depends on the picture`, {
+      code: "E131",
+      where: node.name,
+      hint: "Fix the size with --input-shape.",
+    });
+  });
+  const less = totals.map((total) => Math.floor(total / 2));
+  const more = totals.map((total) => Math.ceil(total / 2));
+  return same({ attrs: { ...attrs, pads: autoPad === "SAME_LOWER" ? [...more, ...less] : [...less, ...more] } });
+};
+
+/** `output_shape` and `auto_pad` of a transposed convolution become pads: total = s·(size - 1) + padding + extent - output. */
+const transposedPads: Converter = ({ node, x, input, ints, string, same }) => {
+  const autoPad = string("auto_pad", "NOTSET");
+  const given = ints("output_shape");
+  const plain = Object.fromEntries(Object.entries(node.attributes).map(([name, attribute]) => [name, attribute.value]));
+  const { auto_pad: _, output_shape: __, ...attrs } = plain;
+  if (given === undefined && !autoPad.startsWith("SAME")) return same({ attrs: autoPad === "VALID" ? { ...attrs, pads: undefined } : attrs });
+  const spatial = dimsOf(input(0)).slice(2);
+  const kernel = ints("kernel_shape") ?? (x[1]?.shape?.slice(2) as readonly number[] | undefined) ?? [];
+  const sizes = given?.slice(-spatial.length);
+  const totals = spatial.map((size, i) => {
+    const stride = ints("strides")?.[i] ?? 1;
+    const extent = ((kernel[i] ?? 1) - 1) * (ints("dilations")?.[i] ?? 1) + 1;
+    const extra = ints("output_padding")?.[i] ?? 0;
+    // Without output_shape the output is size·stride, whatever the size.
+    if (sizes === undefined) return extra + extent - stride;
+    if (typeof size === "number") return stride * (size - 1) + extra + extent - (sizes[i] as number);
+    throw new OhemgenError("ConvTranspose with output_shape and a dynamic size", { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
+  });
+  const half = totals.map((total) => Math.floor(total / 2));
+  const rest = totals.map((total, i) => total - (half[i] as number));
+  return same({ attrs: { ...attrs, pads: autoPad === "SAME_UPPER" ? [...half, ...rest] : [...rest, ...half] } });
+};
+
+/** GELU: x·½·(1 + erf(x/√2)), or its tanh form. */
+const gelu: Converter = ({ op, input, string }) => {
+  const x = input(0);
+  if (string("approximate", "none") === "tanh") {
+    const inner = op.mul(op.add(x, op.mul(op.mul(op.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
+    return [op.mul(op.mul(x, 0.5), op.add(op.tanh(inner), 1))];
+  }
+  return [op.mul(op.mul(x, 0.5), op.add(op.emit("Erf", [op.mul(x, Math.SQRT1_2)]), 1))];
+};
+
+/** Groups of channels normalized together: InstanceNormalization of the groups, then scale and bias. */
+const groupNormalization: Converter = ({ op, input, int, float, version }) => {
+  const x = input(0);
+  const rank = dimsOf(x).length;
+  const groups = int("num_groups", 1);
+  const rows = op.reshape(x, op.concat([op.dim(x, 0), op.ints([groups, -1])], 0));
+  const mean = op.reduceMean(rows, [2], true);
+  const centered = op.sub(rows, mean);
+  const variance = op.reduceMean(op.mul(centered, centered), [2], true);
+  const normalized = op.mul(centered, op.reciprocal(op.sqrt(op.add(variance, float("epsilon", 1e-5)))));
+  // Before opset 21 scale and bias had one element per group.
+  const channelwise = (vector: Value) => perChannel(op, vector, rank);
+  if (version >= 21) return [op.add(op.mul(op.reshapeLike(normalized, x), channelwise(input(1))), channelwise(input(2)))];
+  const perGroup = (vector: Value) => op.unsqueeze(vector, [1]);
+  return [op.reshapeLike(op.add(op.mul(normalized, perGroup(input(1))), perGroup(input(2))), x)];
+};
+
+export const layers = defineConverters({
+  BatchNormalization: batchNormalization,
+  Conv: explicitPads,
+  MaxPool: explicitPads,
+  AveragePool: explicitPads,
+  ConvTranspose: transposedPads,
+  Gelu: gelu,
+  Swish: ({ op, input, float }) => [op.mul(input(0), op.sigmoid(op.mul(input(0), float("alpha", 1))))],
+  GroupNormalization: groupNormalization,
+});

@@ -1,0 +1,209 @@
+/**
+ * Brings a model to one spelling: opset 18, constants folded, shapes known, functions inlined. Nothing is folded
+ * through a kept tensor: those become inputs of the new graph, in the order of the file.
+ */
+
+import { isStatic, type Shape } from "../ir/dims.ts";
+import { type DataType, isFloat } from "../ir/dtype.ts";
+import type { Attribute, Graph, Model, Node, Value } from "../ir/graph.ts";
+import { OpBuilder } from "../ops/builder.ts";
+import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
+import { plainAttributes } from "../ops/define.ts";
+import { bug, OhemgenError } from "../support/errors.ts";
+import { layers } from "./convert/layers.ts";
+import type { Converter, ConvertContext } from "./convert/registry.ts";
+import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
+
+export const targetOpset = 18;
+export const oldestOpset = 7;
+export const newestOpset = 28;
+
+const converters: Readonly<Record<string, Converter>> = { ...spelling, ...layers };
+
+export interface NormalizeOptions {
+  /** Sizes of inputs, by name; the file's own where left out. */
+  readonly inputShapes?: ReadonlyMap<string, Shape>;
+  /** Constants of the file (initializers, or outputs of Constant nodes) that stay values. */
+  readonly keep?: readonly Value[];
+  readonly batchNorm?: "frozen" | "batch";
+  /** Values of the file to compute; default: the graph's outputs. */
+  readonly targets?: readonly Value[];
+}
+
+export interface Normalized {
+  readonly inputs: readonly Value[];
+  /** What each kept tensor of the file became. */
+  readonly kept: ReadonlyMap<Value, Value>;
+  /** What each target of the file became. */
+  readonly targets: ReadonlyMap<Value, Value>;
+  /** In topological order; only what the targets need. */
+  readonly nodes: readonly Node[];
+  /** New running statistics by the statistic of the file, with `batchNorm: "batch"`. */
+  readonly statistics: ReadonlyMap<Value, Value>;
+}
+
+/** Nodes that the targets depend on, in order. */
+export function neededNodes(nodes: readonly Node[], targets: Iterable<Value>): readonly Node[] {
+  const needed = new Set(targets);
+  const result: Node[] = [];
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i] as Node;
+    if (!node.outputs.some((value) => value !== undefined && needed.has(value))) continue;
+    result.push(node);
+    for (const value of node.inputs) if (value !== undefined) needed.add(value);
+    for (const value of capturedValues(node)) needed.add(value);
+  }
+  return result.reverse();
+}
+
+/** Values of the surrounding graph that the subgraphs of a node read. */
+export function capturedValues(node: Node): readonly Value[] {
+  const captured: Value[] = [];
+  for (const attribute of Object.values(node.attributes)) {
+    if (attribute.type !== "graph") continue;
+    const inner = attribute.value as Graph;
+    const own = new Set<Value>([...inner.inputs, ...inner.initializers]);
+    for (const innerNode of inner.nodes) {
+      for (const value of [...innerNode.inputs, ...capturedValues(innerNode)]) if (value !== undefined && !own.has(value)) captured.push(value);
+      for (const value of innerNode.outputs) if (value !== undefined) own.add(value);
+    }
+    for (const output of inner.outputs) if (!own.has(output.value)) captured.push(output.value);
+  }
+  return captured;
+}
+
+function checkOpset(model: Model): number {
+  const version = model.opsets.get("") ?? model.opsets.get("ai.onnx") ?? 1;
+  if (version >= oldestOpset && version <= newestOpset) return version;
+  throw new OhemgenError(`the model has opset ${version}; ${oldestOpset} to ${newestOpset} are supported`, {
+    code: "E132",
+    hint: version < oldestOpset ? "Convert it with onnx.version_converter, or export it again." : "Export it with an older opset.",
+  });
+}
+
+/** @throws OhemgenError where the model does not fit the sizes, or its opset is not supported */
+export function normalize(model: Model, options: NormalizeOptions = {}): Normalized {
+  const version = checkOpset(model);
+  const { graph } = model;
+  const op = new OpBuilder();
+  const mapped = new Map<Value, Value>();
+  const kept = new Map<Value, Value>();
+  const statistics = new Map<Value, Value>();
+  const inputs = graph.inputs.map((value) => resized(value, options.inputShapes?.get(value.name)));
+  graph.inputs.forEach((value, i) => {
+    mapped.set(value, inSingle(op, inputs[i] as Value));
+  });
+  for (const value of options.keep ?? []) {
+    const free: Value = { name: value.name, dtype: "float32", shape: storedShape(graph, value) };
+    kept.set(value, free);
+    mapped.set(value, free);
+  }
+  const targets = options.targets ?? graph.outputs.map((output) => output.value);
+  const nodes = neededNodes(graph.nodes, targets);
+  const readers = countReaders(nodes, targets);
+  const get = (value: Value): Value => {
+    const known = mapped.get(value);
+    if (known !== undefined) return known;
+    if (value.constant === undefined) return bug(`${value.name} is read before it is made`);
+    const constant = op.constant(singlePrecision(value.constant), value.name);
+    mapped.set(value, constant);
+    return constant;
+  };
+  for (const node of nodes) {
+    if (node.outputs.every((value) => value === undefined || mapped.has(value))) continue;
+    const results = convertNode(op, node, {
+      version,
+      x: node.inputs.map((value) => (value === undefined ? undefined : get(value))),
+      readers: (value) => (value === undefined ? 0 : (readers.get(value) ?? 0)),
+      batchNorm: options.batchNorm ?? "frozen",
+      updateStatistic: (source, next) => statistics.set(source, next),
+    });
+    node.outputs.forEach((value, i) => {
+      const result = results[i];
+      if (value !== undefined && result !== undefined && !mapped.has(value)) mapped.set(value, result);
+    });
+  }
+  const found = new Map(targets.map((value) => [value, get(value)]));
+  const ends = [...found.values(), ...statistics.values()];
+  return { inputs, kept, targets: found, nodes: neededNodes(op.draft.nodes, ends), statistics };
+}
+
+/** Half, bfloat16 and double models are computed in float32: the loss and the state are, and a gradient needs its range. */
+function isOtherFloat(dtype: DataType): boolean {
+  return isFloat(dtype) && dtype !== "float32";
+}
+
+function inSingle(op: OpBuilder, value: Value): Value {
+  return isOtherFloat(value.dtype) ? op.cast(value, "float32") : value;
+}
+
+/** Shape of an initializer, or of the tensor of a Constant node. */
+function storedShape(graph: Graph, value: Value): readonly number[] {
+  const node = value.constant === undefined ? graph.nodes.find((candidate) => candidate.outputs[0] === value) : undefined;
+  const tensor = value.constant ?? (node === undefined ? undefined : tensorOfConstant(node.attributes));
+  return tensor?.dims ?? bug(`a trained tensor without a shape: ${value.name}`);
+}
+
+function resized(value: Value, shape: Shape | undefined): Value {
+  return { name: value.name, dtype: value.dtype, shape: shape ?? value.shape };
+}
+
+function countReaders(nodes: readonly Node[], targets: readonly Value[]): Map<Value, number> {
+  const readers = new Map<Value, number>();
+  const count = (value: Value | undefined) => value !== undefined && readers.set(value, (readers.get(value) ?? 0) + 1);
+  for (const node of nodes) for (const value of [...node.inputs, ...capturedValues(node)]) count(value);
+  targets.forEach(count);
+  return readers;
+}
+
+type NodeContext = Pick<ConvertContext, "version" | "x" | "readers" | "batchNorm" | "updateStatistic">;
+
+function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (Value | undefined)[] {
+  const attribute = (name: string): Attribute | undefined => node.attributes[name];
+  const names = { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
+  const context: ConvertContext = {
+    ...given,
+    op,
+    node,
+    input: (index) => given.x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
+    int: (name, otherwise) => (attribute(name)?.value as number | undefined) ?? otherwise,
+    ints: (name) => attribute(name)?.value as readonly number[] | undefined,
+    float: (name, otherwise) => (attribute(name)?.value as number | undefined) ?? otherwise,
+    string: (name, otherwise) => (attribute(name)?.value as string | undefined) ?? otherwise,
+    same: (changes = {}) => {
+      const type = changes.op ?? node.op;
+      const inputs = changes.inputs ?? given.x;
+      if (node.domain !== "" || !isKnownOp(type)) return unknownNode(op, node, inputs, names);
+      const attrs = knownAttributes(type, changes.attrs ?? plainAttributes(node.attributes));
+      return op.emitAll(type, inputs, attrs, { outputs: node.outputs.length, names });
+    },
+  };
+  try {
+    const converter = node.domain === "" ? converters[node.op] : undefined;
+    return converter === undefined ? context.same() : converter(context);
+  } catch (error) {
+    if (!(error instanceof OhemgenError) || error.where !== undefined) throw error;
+    throw new OhemgenError(error.message, { code: error.code, where: `node ${node.name}`, ...(error.hint ? { hint: error.hint } : {}), cause: error });
+  }
+}
+
+/** Attributes the operator has at opset 18; those of older spellings (`consumed_inputs`, `spatial`) carry nothing. */
+function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { attrs: specs } = schemaOf(op);
+  return Object.fromEntries(Object.entries(attrs).filter(([name, value]) => Object.hasOwn(specs, name) && value !== undefined));
+}
+
+/** A node the catalog does not know: kept as it is, its types taken from the file, dynamic sizes known to nobody. */
+function unknownNode(op: OpBuilder, node: Node, inputs: readonly (Value | undefined)[], names: { node: string; outputs: readonly string[] }) {
+  const types = node.outputs.map((value): { dtype: DataType; shape: Shape | undefined } | undefined => {
+    if (value === undefined) return undefined;
+    const shape = value.shape?.map((dim) => (typeof dim === "number" ? dim : op.draft.fresh()));
+    return { dtype: value.dtype, shape };
+  });
+  return op.append(node.op, node.domain, inputs, node.attributes, types, { names }).outputs as readonly Value[];
+}
+
+/** Whether every node has outputs of known static shape; for `inspect`. */
+export function isFullyStatic(nodes: readonly Node[]): boolean {
+  return nodes.every((node) => node.outputs.every((value) => value === undefined || isStatic(value.shape)));
+}
