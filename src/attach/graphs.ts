@@ -62,13 +62,13 @@ function totalLoss(plan: Plan, started: Started, gradient: boolean): TotalLoss {
   const { op, logits, inputs } = started;
   const heads = plan.heads.map((head, i) => {
     const scope = op.scope(head.name === "" ? "loss" : `loss/${head.name}`);
-    return { name: head.name, weight: head.weight, outputs: ohemLovasz(scope, logits[i] as Value, inputs.labels, head.loss, { gradient }) };
+    return { name: head.name, weight: head.weight, outputs: ohemLovasz(scope, logits[i] as Value, inputs.labels, head.loss, { gradient, scale: head.weight }) };
   });
   return combineHeads(op.scope("loss"), heads);
 }
 
 /** Gradient of the total loss in one flat vector, in the order of `params`. */
-function flatGradient(plan: Plan, started: Started, loss: TotalLoss): Value {
+function flatGradient(started: Started, loss: TotalLoss): Value {
   const { op, weights, logits } = started;
   const forward = [...op.draft.nodes];
   const seeds = new Map<Value, Value>();
@@ -122,7 +122,7 @@ export function trainStep(plan: Plan): Model {
   const started = start(plan, plan.training);
   const { op, inputs } = started;
   const loss = totalLoss(plan, started, true);
-  const gradient = flatGradient(plan, started, loss);
+  const gradient = flatGradient(started, loss);
   const statistics = nextStatistics(plan, started);
   const optim = op.scope("optim");
   const finite = optim.and(loss.finite, allFinite(optim, gradient));
@@ -151,7 +151,7 @@ export function gradientGraph(plan: Plan): Model {
   const started = start(plan, plan.training);
   const { op, inputs } = started;
   const loss = totalLoss(plan, started, true);
-  const gradient = flatGradient(plan, started, loss);
+  const gradient = flatGradient(started, loss);
   const statistics = nextStatistics(plan, started);
   const finite = op.and(loss.finite, allFinite(op.scope("params.grad"), gradient));
   const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient }];

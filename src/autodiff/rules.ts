@@ -7,14 +7,18 @@ import { convolution } from "./rules/convolution.ts";
 import { linear } from "./rules/linear.ts";
 import { movement } from "./rules/movement.ts";
 import { normalization } from "./rules/normalization.ts";
+import { padding } from "./rules/padding.ts";
 import { pooling } from "./rules/pooling.ts";
 import { reduction } from "./rules/reduction.ts";
 import { sampling } from "./rules/sampling.ts";
+import { selection } from "./rules/selection.ts";
 
 export const gradients: Gradients = {
   ...arithmetic,
   ...activation,
   ...movement,
+  ...selection,
+  ...padding,
   ...reduction,
   ...linear,
   ...convolution,

@@ -6,9 +6,10 @@ import type { Command, OptionSpecs } from "./command.ts";
 import { commands } from "./commands.ts";
 import { failureOf, printFailure } from "./failure.ts";
 import { Output } from "./output.ts";
+import { usageFailure } from "./usage.ts";
 import { checkedValues, type RawValues } from "./values.ts";
 
-const globalOptions = {
+export const globalOptions = {
   json: { kind: "flag", describe: "print one JSON document, an error too" },
   quiet: { kind: "flag", describe: "no progress", short: "q" },
 } as const satisfies OptionSpecs;
@@ -45,15 +46,9 @@ async function parseAndRun(args: readonly string[]): Promise<void> {
   }
 }
 
-function checkedArgument({ argument, options }: Command, raw: RawValues): string {
+function checkedArgument({ argument }: Command, raw: RawValues): string {
   if (argument === undefined) return "";
-  const given = raw[argument.name];
-  if (given === undefined) {
-    const greedy = Object.entries(options).find(([name, { kind }]) => kind === "list" && Array.isArray(raw[name]) && raw[name].length > 1);
-    const hint = greedy === undefined ? `It is: ${argument.describe}` : `--${greedy[0]} takes all values that follow it: put ${argument.name} before it.`;
-    throw usageError(`${argument.name} is missing`, hint);
-  }
-  const text = String(given);
+  const text = String(raw[argument.name]);
   if (argument.choices !== undefined && !argument.choices.includes(text)) {
     throw usageError(`${argument.name} cannot be "${text}"`, `The choices are: ${argument.choices.join(", ")}.`);
   }
@@ -80,9 +75,9 @@ function commandLine(args: readonly string[], choose: (command: Command, raw: Ra
     .completion("completion", "print a script for tab completion")
     .demandCommand(1, "no command given")
     .strict()
-    .recommendCommands()
     .fail((message, error) => {
-      throw error ?? usageFailure(message, args);
+      // What fails in a parser of yargs itself is wrong usage too.
+      throw error === undefined || error.name === "YError" ? usageFailure(message ?? error?.message ?? "", args) : error;
     });
   for (const command of commands) addCommand(parser, command, choose);
   return parser;
@@ -91,14 +86,10 @@ function commandLine(args: readonly string[], choose: (command: Command, raw: Ra
 function addCommand(parser: Argv, command: Command, choose: (command: Command, raw: RawValues) => void): void {
   const { name, summary, argument, options, examples } = command;
   parser.command(
-    argument === undefined ? name : `${name} [${argument.name}]`,
+    argument === undefined ? name : `${name} <${argument.name}>`,
     summary,
     (builder) => {
-      if (argument !== undefined) {
-        // Demanded by checkedArgument, whose message can say what went wrong.
-        builder.positional(argument.name, { type: "string", describe: argument.describe });
-        builder.usage(`$0 ${name} <${argument.name}>\n\n${summary}`);
-      }
+      if (argument !== undefined) builder.positional(argument.name, { type: "string", describe: argument.describe });
       addOptions(builder, { ...options, ...globalOptions });
       for (const [text, what] of examples) builder.example(text, what);
     },
@@ -119,19 +110,6 @@ function addOptions(builder: Argv, specs: OptionSpecs): void {
       ...(group === undefined ? {} : { group: `${group}:` }),
     });
   }
-}
-
-/** The words of yargs, made into an error of ours. */
-function usageFailure(message: string, args: readonly string[]): Error {
-  const command = args.find((arg) => !arg.startsWith("-"));
-  const known = commands.some(({ name }) => name === command);
-  if (!known && command !== undefined) {
-    const suggestion = /^Did you mean/.test(message) ? `${message} ` : "";
-    return usageError(`unknown command "${command}"`, `${suggestion}\`ohemgen --help\` lists the commands.`);
-  }
-  const [first = ""] = message.split("\n");
-  const text = first.slice(0, 1).toLowerCase() + first.slice(1);
-  return usageError(text, known ? `\`ohemgen ${command} --help\` lists the options.` : "`ohemgen --help` lists the commands.");
 }
 
 async function printOverview(): Promise<number> {

@@ -62,7 +62,7 @@ export function replaceFile(path: string, { force = false }: WriteOptions, write
 
 /** @throws OhemgenError E110 where the output exists; check before long work. */
 export function refuseExisting(path: string, force: boolean): void {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = writing(path, () => statSync(path, { throwIfNoEntry: false }));
   if (stat?.isDirectory()) {
     throw new OhemgenError(`${path} is a folder`, { code: "E110", where: path, hint: "Give the name of a file." });
   }
@@ -70,7 +70,11 @@ export function refuseExisting(path: string, force: boolean): void {
 }
 
 function exists(path: string): never {
-  throw new OhemgenError(`${path} exists already`, { code: "E110", where: path, hint: "Choose another output, or replace it with --force." });
+  throw new OhemgenError(`${path} exists already`, {
+    code: "E110",
+    where: path,
+    hint: "Choose another output, or replace it with --force.",
+  });
 }
 
 /**
@@ -109,10 +113,14 @@ export function writeFolderAtomically(
 
 /** @throws OhemgenError E110 where `writeFolderAtomically` would refuse; check before long work. */
 export function refuseFolder(dir: string, names: readonly string[], options: FolderOptions = {}): void {
-  const stat = statSync(dir, { throwIfNoEntry: false });
+  const stat = writing(dir, () => statSync(dir, { throwIfNoEntry: false }));
   if (stat === undefined) return;
   if (!stat.isDirectory()) {
-    throw new OhemgenError(`${dir} is not a folder`, { code: "E110", where: dir, hint: "Choose another output folder." });
+    throw new OhemgenError(`${dir} is not a folder`, {
+      code: "E110",
+      where: dir,
+      hint: "Choose another output folder.",
+    });
   }
   const present = readdirSync(dir);
   if (present.length === 0) return;
@@ -137,7 +145,8 @@ function temporaryName(target: string): string {
 function writeSynced(path: string, content: FileContent): void {
   const file = openSync(path, "wx");
   try {
-    const pieces = typeof content === "string" ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
+    const pieces =
+      typeof content === "string" ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
     for (const piece of pieces) writeFully(file, piece);
     fsyncSync(file);
   } finally {
@@ -167,9 +176,9 @@ function syncFolder(dir: string): void {
   }
 }
 
-function writing(path: string, work: () => void): void {
+function writing<T>(path: string, work: () => T): T {
   try {
-    work();
+    return work();
   } catch (error) {
     if (error instanceof OhemgenError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;

@@ -10,7 +10,7 @@ import type { Labels } from "./labels.ts";
 import type { ResolvedLossOptions } from "./options.ts";
 import { reshapeTo, scalarOf, sumPixels } from "./pixels.ts";
 import { type Selection, selectHard } from "./ranking.ts";
-import { ofOwnClass, type Softmax } from "./softmax.ts";
+import { ofOwnClass, ownProbability, type Softmax } from "./softmax.ts";
 
 type CrossEntropy = ResolvedLossOptions["ce"];
 
@@ -65,7 +65,7 @@ export function crossEntropy(op: OpBuilder, head: Softmax, labels: Labels, optio
   const { classWeights, labelSmoothing: epsilon } = options;
   const labelWeights = classWeights === null ? undefined : weightOfLabel(op, classWeights, labels);
   const weighted = labelWeights === undefined ? own : op.mul(labelWeights, own);
-  const ranked = options.hardness === "loss" ? weighted : ofOwnClass(op, head.probabilities, labels);
+  const ranked = options.hardness === "loss" ? weighted : ownProbability(op, head, labels);
   const selection = selectHard(op, ranked, labels, options);
   if (epsilon === 0) {
     const term = averageKept(op, weighted, labelWeights, selection, labels, options, scale);

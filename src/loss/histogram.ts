@@ -5,87 +5,118 @@
 
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import type { GroupResult, GroupRows } from "./lovasz.ts";
-import { type ClassGroup, layoutOf, type LovaszSets } from "./lovasz-sets.ts";
+import { type ClassGroup, type GroupResult, type LovaszSets, rowsOfTable, sizeOfGroup } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { exactSum, filled, isPixelCountSmall, knownSize, reshapeTo } from "./pixels.ts";
-import { prefixCounts, rowLayout, type RowLayout, rowSums } from "./scan.ts";
+import { exactSum, filled, isPixelCountSmall, knownSize, reshapeTo, sizes } from "./pixels.ts";
+import { prefixCounts, rowLayout, rowSums } from "./scan.ts";
 
 /**
- * Foreground and background are counted into one histogram of 2b bins, background first. With f, h pixels of a bin,
- * I0, U0 before and I1, U1 after it: foreground ½(1/U0 + 1/U1), background ½(I0 + I1)/(U0·U1).
+ * Columns of a histogram of b bins: 0…b of the background, b+1…2b+1 of the foreground. ⌊e·b⌋ = b, the error 1, counts
+ * in the bin below it; a column of its own for it saves a pass over all classes.
  */
-export function histogramWeights(op: OpBuilder, rows: GroupRows, sets: LovaszSets, group: ClassGroup, options: LovaszOptions, factor: number | undefined): GroupResult {
-  const { bins } = options;
-  const layout = layoutOf(op, sets, group);
-  const signedErrors = op.sub(rows.probabilities, rows.foreground);
-  const bin = binOf(op, signedErrors, rows.foreground, bins);
-  const counted = countBins(op, bin, sets, layout, bins);
-  const table = weightTable(op, counted, rows, layout, options);
-  const scaled = op.mul(table, rows.shares);
-  // The sign of the background is +, that of the foreground −: Σ e·δ = Σ (p − fg)·G.
-  const perPixel = op.emit("GatherElements", [scaled, bin], { axis: 1 });
-  const value = op.reduceSum(rowSums(op, op.mul(signedErrors, perPixel), layout), [0]);
-  return { value, gradient: factor === undefined ? undefined : op.mul(perPixel, factor) };
+export const columnsOf = (bins: number): number => 2 * bins + 2;
+
+/** Columns of errors of the background: ⌊p·b⌋ as int32. A NaN may come out negative: it must not be an index. */
+export function backgroundColumn(op: OpBuilder, probabilities: Value, bins: number): Value {
+  return op.max(op.cast(op.mul(probabilities, bins), "int32"), 0);
 }
 
-/** min(b−1, ⌊e·b⌋), plus b for foreground. A NaN must not become an index: it is clamped as an integer. */
-function binOf(op: OpBuilder, signedErrors: Value, foreground: Value, bins: number): Value {
-  const scaled = op.min(op.floor(op.mul(op.abs(signedErrors), bins)), bins - 1);
-  const index = op.cast(op.add(scaled, op.mul(foreground, bins)), "int32");
-  return op.max(op.min(index, 2 * bins - 1), 0);
+/** Columns of errors of the foreground: b + 1 + ⌊(1 − p)·b⌋ as int32. */
+export function foregroundColumn(op: OpBuilder, probabilities: Value, bins: number): Value {
+  return op.add(backgroundColumn(op, op.sub(1, probabilities), bins), bins + 1);
 }
 
-/** Pixels per bin, [r, 2b], float32 or int32 as the class counts. Up to 2²⁴ pixels share one float32 counter. */
-function countBins(op: OpBuilder, bin: Value, sets: LovaszSets, layout: RowLayout, bins: number): Value {
+/**
+ * Weights of one group of classes: G = share · factor · (fg ? −1 : +1) · δ as [N,g,H·W], and Σ of share · factor · δ
+ * over the foreground, with which Σ e·δ = Σ p·G + that sum.
+ * @param columns int32 [N,g,H·W]
+ * @param shares [N,C] or [1,C]
+ */
+export function histogramWeights(op: OpBuilder, columns: Value, shares: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): GroupResult {
   const { grid } = sets.labels;
-  const small = isPixelCountSmall(layout.length);
-  const count = (index: Value, rows: number | Value, length: number | Value) =>
-    op.emit("ScatterElements", [filled(op, 0, [rows, 2 * bins]), index, filled(op, 1, [rows, length])], { axis: 1, reduction: "add" });
-  if (small) return count(bin, layout.rows, layout.length);
-  const parts = sets.perImage ? partsOf(knownSize(grid.height), knownSize(grid.area)) : grid.images;
-  const length = op.div(layout.length, typeof parts === "number" ? op.ints([parts]) : parts);
-  const rows = op.mul(typeof layout.rows === "number" ? op.ints([layout.rows]) : layout.rows, parts);
-  const counted = reshapeTo(op, count(reshapeTo(op, bin, [rows, length]), rows, length), [layout.rows, parts, 2 * bins]);
-  return op.cast(exactSum(op, counted, [1], false), "int32");
+  const count = sizeOfGroup(op, sets.labels, group);
+  const width = columnsOf(options.bins);
+  const counted = countColumns(op, columns, sets, group, options);
+  const totals = rowsOfTable(op, sets.counts, group);
+  const { table, foreground } = weightTable(op, counted, totals, sets, group, options);
+  const share = rowsOfTable(op, shares, group);
+  const signed = op.mul(table, share);
+  const spread = sets.perImage ? signed : op.reshape(op.expand(op.unsqueeze(signed, [0]), sizes(op, [grid.images, count, width])), [-1, width]);
+  const rows = op.mul(grid.images, count);
+  const found = op.emit("GatherElements", [spread, reshapeTo(op, columns, [rows, grid.area])], { axis: 1 });
+  const perRow = op.mul(foreground, op.reshape(share, [-1]));
+  return { value: op.reduceSum(perRow, [0]), gradient: reshapeTo(op, found, [grid.images, count, grid.area]) };
 }
 
-/** Into how many runs of rows an image is cut so that each holds less than 2²⁴ pixels. */
+/** Into how many runs of lines an image is cut so that each holds less than 2²⁴ pixels; sizes of the run: one. */
 function partsOf(height: number, area: number): number {
   if (!Number.isFinite(area)) return 1;
   for (let parts = 1; parts < height; parts++) if (height % parts === 0 && area / parts < 2 ** 24) return parts;
   return height;
 }
 
-/** δ per bin, background +, foreground −: [r, 2b]. */
-function weightTable(op: OpBuilder, counted: Value, rows: GroupRows, layout: RowLayout, options: LovaszOptions): Value {
+/**
+ * Pixels per column, [r, 2b+2], float32 or int32 as the class counts. Images are counted apart, where float32 is
+ * exact: that also spares the transpose to rows over the batch.
+ */
+function countColumns(op: OpBuilder, columns: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): Value {
+  const { grid, validMask } = sets.labels;
+  const width = columnsOf(options.bins);
+  const count = sizeOfGroup(op, sets.labels, group);
+  const parts = partsOf(knownSize(grid.height), knownSize(grid.area));
+  const rows = op.mul(op.mul(grid.images, count), parts);
+  const length = op.div(grid.area, parts);
+  const whole = sizes(op, [grid.images, count, grid.area]);
+  const ones = options.ignore === "none" ? filled(op, 1, [rows, length]) : reshapeTo(op, op.expand(validMask, whole), [rows, length]);
+  const zeros = filled(op, 0, [rows, width]);
+  const counted = op.emit("ScatterElements", [zeros, reshapeTo(op, columns, [rows, length]), ones], { axis: 1, reduction: "add" });
+  if (parts === 1 && (sets.perImage || knownSize(grid.images) === 1)) return op.cast(counted, sets.counts.dtype);
+  const apart = reshapeTo(op, counted, [grid.images, count, parts, width]);
+  const axes = sets.perImage ? [2] : [0, 2];
+  const small = isPixelCountSmall(sets.perImage ? grid.area : grid.total);
+  const summed = small ? op.reduceSum(apart, axes) : exactSum(op, apart, axes, false);
+  return op.cast(op.reshape(summed, [-1, width]), sets.counts.dtype);
+}
+
+/**
+ * Signed δ per column, [r, 2b+2], and Σ f·δ of the foreground per row, [r]. With f, h pixels of a bin, I0, U0 before
+ * and I1, U1 after it: foreground ½(1/U0 + 1/U1), background ½(I0 + I1)/(U0·U1).
+ */
+function weightTable(op: OpBuilder, counted: Value, totals: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): { table: Value; foreground: Value } {
   const { bins } = options;
-  const total = rows.counts;
-  const half = (start: number) => op.slice(counted, [{ axis: 1, start, end: start + bins }]);
-  const [background, foreground] = [half(0), half(bins)] as const;
+  const count = sizeOfGroup(op, sets.labels, group);
+  const layout = rowLayout(sets.perImage ? op.mul(sets.labels.grid.images, count) : count, op.ints([bins]));
+  const [background, foreground] = [mergeTop(op, counted, 0, bins), mergeTop(op, counted, bins + 1, bins)];
+  const float = (x: Value) => op.cast(x, "float32");
   // Walked from the last bin to the first: what a bin and all above it hold.
-  const columns = rowLayout(layout.rows, op.ints([bins]));
-  const dtype = total.dtype === "int32" ? "int32" : "float32";
   const above = (x: Value) => {
-    const upTo = prefixCounts(op, x, columns, dtype);
+    const upTo = prefixCounts(op, float(x), layout, totals.dtype === "int32" ? "int32" : "float32");
     return op.add(op.sub(op.slice(upTo, [{ axis: 1, start: bins - 1 }]), upTo), x);
   };
-  const float = (x: Value) => op.cast(x, "float32");
   const [seenForeground, seenBackground] = [above(foreground), above(background)];
-  const after = op.sub(total, seenForeground);
-  const unionAfter = op.max(float(op.add(total, seenBackground)), 1);
-  const before = op.add(after, foreground);
-  const unionBefore = op.max(float(op.sub(op.add(total, seenBackground), background)), 1);
-  const foregroundWeight = op.mul(op.add(op.reciprocal(unionBefore), op.reciprocal(unionAfter)), -0.5);
-  const meanIntersection = op.mul(float(op.add(before, after)), 0.5);
-  const backgroundWeight = op.div(op.div(meanIntersection, unionBefore), unionAfter);
-  const complete = options.classes === "present" ? backgroundWeight : op.add(backgroundWeight, emptyRows());
-  return op.concat([complete, foregroundWeight], 1);
+  const after = op.sub(totals, seenForeground);
+  const reached = op.add(totals, seenBackground);
+  const unionAfter = op.max(float(reached), 1);
+  const unionBefore = op.max(float(op.sub(reached, background)), 1);
+  const intersections = op.mul(float(op.add(op.add(after, after), foreground)), 0.5);
+  const forForeground = op.mul(op.add(op.reciprocal(unionBefore), op.reciprocal(unionAfter)), 0.5);
+  const occupied = op.div(op.div(intersections, unionBefore), unionAfter);
+  const forBackground = options.classes === "present" ? occupied : op.add(occupied, emptyRows());
+  const withTop = (x: Value) => op.concat([x, op.slice(x, [{ axis: 1, start: bins - 1 }])], 1);
+  const table = op.concat([withTop(forBackground), op.neg(withTop(forForeground))], 1);
+  return { table, foreground: rowSums(op, op.mul(float(foreground), forForeground), layout) };
 
   /** Where G = 0 the pixels of the highest occupied bin share the weight 1. */
   function emptyRows(): Value {
-    const isTop = op.equal(float(seenBackground), float(background));
-    const share = op.div(op.cast(isTop, "float32"), op.max(float(background), 1));
-    return op.mul(share, op.cast(op.less(total, 1), "float32"));
+    const isTop = float(op.equal(float(seenBackground), float(background)));
+    const share = op.div(isTop, op.max(float(background), 1));
+    return op.mul(share, float(op.less(totals, 1)));
   }
+}
+
+/** Columns start…start+b as b bins, the last two together: [r, b]. */
+function mergeTop(op: OpBuilder, counted: Value, start: number, bins: number): Value {
+  const part = (from: number, to: number) => op.slice(counted, [{ axis: 1, start: start + from, end: start + to }]);
+  const last = op.add(part(bins - 1, bins), part(bins, bins + 1));
+  return bins === 1 ? last : op.concat([part(0, bins - 1), last], 1);
 }

@@ -1,6 +1,6 @@
 /**
  * The labels of a batch, looked at once: which pixels are valid, how many are not, how many pixels each class has.
- * Everything after this works on int32 or float32: other types have no comparison kernels on some providers.
+ * Everything after this works on int32 or float32; int64 labels are compared as they are, so that 2³² is no class.
  */
 
 import type { Value } from "../ir/graph.ts";
@@ -24,8 +24,7 @@ export interface Labels {
   readonly invalidCount: Value;
 }
 
-const int32Limit = 2 ** 31 - 1;
-const ranges = { uint8: [0, 255], int32: [-int32Limit - 1, int32Limit], int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] } as const;
+const ranges = { uint8: [0, 255], int32: [-(2 ** 31), 2 ** 31 - 1], int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] } as const;
 
 /**
  * @param labels uint8, int32 or int64 [N,H,W]
@@ -37,10 +36,10 @@ export function readLabels(op: OpBuilder, labels: Value, classes: Value, ignoreI
   const range = ranges[labels.dtype as keyof typeof ranges];
   if (range === undefined) throw usageError(`labels of type ${labels.dtype}`, "Labels are uint8, int32 or int64.", "E010");
   const flat = reshapeTo(op, labels, [grid.images, 1, grid.area]);
-  const narrow = asInt32(op, flat);
-  const inRange = op.and(op.greaterOrEqual(narrow, 0), op.less(narrow, classes));
+  const compared = flat.dtype === "uint8" ? op.cast(flat, "int32") : flat;
+  const inRange = op.and(op.greaterOrEqual(compared, 0), op.less(compared, op.cast(classes, compared.dtype)));
   const holds = ignoreIndex >= range[0] && ignoreIndex <= range[1];
-  const ignored = holds ? isIgnored(op, flat, narrow, ignoreIndex) : undefined;
+  const ignored = holds ? op.equal(compared, ignoreIndex) : undefined;
   const valid = ignored === undefined ? inRange : op.and(inRange, op.not(ignored));
   const validMask = op.cast(valid, "float32");
   const known = ignored === undefined ? inRange : op.or(inRange, ignored);
@@ -48,24 +47,12 @@ export function readLabels(op: OpBuilder, labels: Value, classes: Value, ignoreI
   return {
     grid,
     classes,
-    index: op.where(valid, narrow, -1),
+    index: op.where(valid, op.cast(compared, "int32"), -1),
     valid,
     validMask,
     validCount: countPixels(op, validMask, grid, false),
     invalidCount: countPixels(op, invalidMask, grid, false),
   };
-}
-
-/** int64 is clamped first: 2³² must not become the class 0. */
-function asInt32(op: OpBuilder, flat: Value): Value {
-  const clamped = flat.dtype === "int64" ? op.max(op.min(flat, int32Limit), -int32Limit - 1) : flat;
-  return op.cast(clamped, "int32");
-}
-
-/** The ends of the int32 range also stand for what was clamped to them: there, int64 labels are compared themselves. */
-function isIgnored(op: OpBuilder, flat: Value, narrow: Value, ignoreIndex: number): Value {
-  const clampedAway = flat.dtype === "int64" && Math.abs(ignoreIndex) >= int32Limit;
-  return clampedAway ? op.equal(flat, ignoreIndex) : op.equal(narrow, ignoreIndex);
 }
 
 /**

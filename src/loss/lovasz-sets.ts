@@ -7,7 +7,6 @@ import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { classCounts, type Labels } from "./labels.ts";
-import type { LovaszOptions } from "./options.ts";
 import { isPixelCountSmall, reshapeTo } from "./pixels.ts";
 import { type RowLayout, rowLayout } from "./scan.ts";
 
@@ -20,32 +19,44 @@ export interface ClassGroup {
 export interface LovaszSets {
   readonly perImage: boolean;
   readonly labels: Labels;
-  /** Pixels per class, float32 or int32: [N,C] or [1,C]. */
+  /** Pixels per class, float32 or (2²⁴ pixels and more) int32: [N,C] or [1,C]. */
   readonly counts: Value;
-  /** a_c / M for each class, 0 for one that is not averaged: float32 [N,C] or [1,C]. */
+  /** float32 0 or 1, like `counts` */
+  readonly present: Value;
+  /** float32 [N,1] or [1,1]: 1 where the set has a valid pixel; one without contributes 0, whatever is averaged. */
+  readonly occupied: Value;
+}
+
+/** A group as rows: probabilities and foreground [r,M], count and share a_c/M [r,1]. */
+export interface GroupRows {
+  readonly probabilities: Value;
+  readonly foreground: Value;
+  readonly counts: Value;
   readonly shares: Value;
 }
 
-/**
- * @param weights a_c per class, 0 for classes outside a list; undefined: all 1
- * @param averaged number of classes of the mean; undefined: those present
- */
-export function lovaszSets(op: OpBuilder, labels: Labels, options: LovaszOptions, weights: readonly number[] | undefined, averaged: Value | undefined): LovaszSets {
-  const { perImage } = options;
+/** What one group yields: its part of the value, and of the gradient at the probabilities, [N,g,H·W]. */
+export interface GroupResult {
+  readonly value: Value;
+  readonly gradient: Value;
+}
+
+/** Number of classes of a group as int64 [1]. */
+export function sizeOfGroup(op: OpBuilder, labels: Labels, { count }: ClassGroup): Value {
+  return count === undefined ? op.reshape(op.cast(labels.classes, "int64"), [1]) : op.ints([count]);
+}
+
+export function lovaszSets(op: OpBuilder, labels: Labels, perImage: boolean): LovaszSets {
   const counted = classCounts(op, labels, perImage);
   const exact = perImage ? counted : op.unsqueeze(counted, [0]);
   const small = isPixelCountSmall(perImage ? labels.grid.area : labels.grid.total);
   const present = op.cast(op.greater(exact, 0), "float32");
-  const weighted = weights === undefined ? present : op.mul(present, op.constant(tensorOf("float32", [1, weights.length], weights)));
-  return { perImage, labels, counts: op.cast(exact, small ? "float32" : "int32"), shares: perImage ? op.div(shares(), op.cast(labels.grid.images, "float32")) : shares() };
+  return { perImage, labels, counts: op.cast(exact, small ? "float32" : "int32"), present, occupied: op.reduceMax(present, [1], true) };
+}
 
-  function shares(): Value {
-    if (averaged === undefined) return op.div(weighted, op.max(op.reduceSum(present, [1], true), 1));
-    // A set without a valid pixel contributes 0, whatever is averaged.
-    const occupied = op.reduceMax(present, [1], true);
-    const each = weights === undefined ? op.filledLike(present, 1) : op.constant(tensorOf("float32", [1, weights.length], weights));
-    return op.div(op.mul(occupied, each), averaged);
-  }
+/** The mean over the images of what each has; over the batch it is one set. */
+export function perSet(op: OpBuilder, shares: Value, { perImage, labels }: LovaszSets): Value {
+  return perImage ? op.div(shares, op.cast(labels.grid.images, "float32")) : shares;
 }
 
 /** [N,g,H·W] → [r,M] */
@@ -69,9 +80,9 @@ export function rowsOfTable(op: OpBuilder, table: Value, group: ClassGroup): Val
 
 /** Layout of the rows of a group. */
 export function layoutOf(op: OpBuilder, sets: LovaszSets, group: ClassGroup): RowLayout {
-  const { grid, classes } = sets.labels;
-  const count = group.count ?? op.reshape(op.cast(classes, "int64"), [1]);
-  const rows = !sets.perImage ? count : op.mul(grid.images, count);
+  const { grid } = sets.labels;
+  const count = sizeOfGroup(op, sets.labels, group);
+  const rows = sets.perImage ? op.mul(grid.images, count) : count;
   return rowLayout(rows, sets.perImage ? grid.area : grid.total);
 }
 
@@ -81,13 +92,17 @@ export function takeClasses(op: OpBuilder, x: Value, { first, count }: ClassGrou
   return op.slice(x, [{ axis: 1, start: first, end: first + count }]);
 }
 
-/** 1 where the pixel's label is the class of the row, float32 [N,g,H·W]. */
-export function foregroundOf(op: OpBuilder, labels: Labels, { first, count }: ClassGroup): Value {
+/** 1 where the pixel's label is the class of the row, float32 [r,M]. */
+export function foregroundRows(op: OpBuilder, sets: LovaszSets, { first, count }: ClassGroup): Value {
+  const { labels, perImage } = sets;
   const indices =
     count === undefined
-      ? op.reshape(op.emit("Range", [op.scalar("int32", 0), labels.classes, op.scalar("int32", 1)]), [1, -1, 1])
-      : op.constant(tensorOf("int32", [1, count, 1], Array.from({ length: count }, (_, i) => first + i)));
-  return op.cast(op.equal(labels.index, indices), "float32");
+      ? op.emit("Range", [op.scalar("int32", 0), labels.classes, op.scalar("int32", 1)])
+      : op.constant(tensorOf("int32", [count], Array.from({ length: count }, (_, i) => first + i)));
+  const column = op.reshape(indices, [-1, 1]);
+  const index = perImage ? labels.index : reshapeTo(op, labels.index, [1, labels.grid.total]);
+  const found = op.cast(op.equal(index, column), "float32");
+  return perImage ? reshapeTo(op, found, [-1, labels.grid.area]) : found;
 }
 
 /** Neighbouring members of a sorted list of classes, at most `size` together. */

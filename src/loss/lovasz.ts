@@ -4,26 +4,31 @@
  */
 
 import type { Value } from "../ir/graph.ts";
-import { type OpBuilder } from "../ops/builder.ts";
-import { histogramWeights } from "./histogram.ts";
+import { tensorOf } from "../ir/tensor.ts";
+import type { OpBuilder } from "../ops/builder.ts";
+import { backgroundColumn, foregroundColumn, histogramWeights } from "./histogram.ts";
 import type { Labels } from "./labels.ts";
 import {
   assembleClasses,
   type ClassGroup,
-  foregroundOf,
+  foregroundRows,
   fromRows,
   groupsOf,
+  type GroupResult,
+  type GroupRows,
   layoutOf,
   type LovaszSets,
   lovaszSets,
+  perSet,
   rowsOfTable,
   takeClasses,
   toRows,
 } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { knownSize } from "./pixels.ts";
+import { knownSize, sumPixels } from "./pixels.ts";
 import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { rowSums } from "./scan.ts";
+import { ofOwnClass } from "./softmax.ts";
 
 export interface LovaszTerm {
   /** float32 scalar, before its weight. */
@@ -32,38 +37,38 @@ export interface LovaszTerm {
   readonly gradient: Value | undefined;
 }
 
-/** What one group yields: Σ over its rows of share · L, and its part of the gradient as rows. */
-export interface GroupResult {
-  readonly value: Value;
-  readonly gradient: Value | undefined;
-}
-
-/** A group as rows: probabilities and foreground [r,M], count and share [r,1]. */
-export interface GroupRows {
-  readonly probabilities: Value;
-  readonly foreground: Value;
-  readonly counts: Value;
-  readonly shares: Value;
-}
-
 /** Elements ranked or counted together: more classes at a time save nothing and cost memory. */
-const groupElements = { exact: 1 << 20, histogram: 1 << 20 };
+const groupElements = 1 << 20;
+
+/** Classes of a group: enough rows to rank in parallel, otherwise as few as fill the group. */
+function groupSize(labels: Labels, method: LovaszOptions["method"]): number {
+  const pixels = Math.min(knownSize(labels.grid.total), 1 << 21);
+  return Math.max(method === "exact" ? 4 : 1, Math.round(groupElements / pixels));
+}
 
 /**
- * @param probabilities float32 [N,C,H·W]
+ * @param p float32 [N,C,H·W]
  * @param channels C where it is known
  * @param factor weight · scale for the gradient; undefined: no gradient
  */
-export function lovaszSoftmax(op: OpBuilder, probabilities: Value, labels: Labels, channels: number | undefined, options: LovaszOptions, factor: number | undefined): LovaszTerm {
-  const sets = softmaxSets(op, labels, channels, options);
-  const pixels = Math.min(knownSize(labels.grid.total), 1 << 21);
-  const size = Math.max(options.method === "exact" ? 4 : 1, Math.round(groupElements[options.method] / pixels));
+export function lovaszSoftmax(op: OpBuilder, p: Value, labels: Labels, channels: number | undefined, options: LovaszOptions, factor: number | undefined): LovaszTerm {
+  const sets = lovaszSets(op, labels, options.perImage);
+  const shares = sharesOf(op, sets, channels, options);
   const members = typeof options.classes === "string" ? Array.from({ length: channels ?? 0 }, (_, i) => i) : [...options.classes].sort((a, b) => a - b);
-  const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, size);
+  const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, options.method));
+  if (options.method === "histogram") {
+    const columns = columnsOfErrors(op, p, labels, options.bins);
+    const weigh = (scaled: Value, group: ClassGroup) => histogramWeights(op, takeClasses(op, columns, group), scaled, sets, group, options);
+    return histogramTerm(op, p, shares, groups, channels, labels, factor, weigh);
+  }
   const results = groups.map((group) => {
-    const rows = groupRows(op, probabilities, sets, group);
-    const result = options.method === "exact" ? exactGroup(op, rows, sets, group, options, factor) : histogramWeights(op, rows, sets, group, options, factor);
-    return { group, ...result, gradient: result.gradient && fromRows(op, result.gradient, sets, group) };
+    const rows = {
+      probabilities: toRows(op, takeClasses(op, p, group), sets),
+      foreground: foregroundRows(op, sets, group),
+      counts: rowsOfTable(op, sets.counts, group),
+      shares: rowsOfTable(op, shares, group),
+    };
+    return { group, ...exactGroup(op, rows, sets, group, options, factor) };
   });
   const parts = results.flatMap(({ group, gradient }) => (gradient === undefined ? [] : [{ group, value: gradient }]));
   return {
@@ -72,26 +77,53 @@ export function lovaszSoftmax(op: OpBuilder, probabilities: Value, labels: Label
   };
 }
 
-function softmaxSets(op: OpBuilder, labels: Labels, channels: number | undefined, options: LovaszOptions): LovaszSets {
-  const { classes, classWeights } = options;
+/** Every class as background, then each pixel's own class as foreground: void pixels stay background. */
+function columnsOfErrors(op: OpBuilder, p: Value, labels: Labels, bins: number): Value {
+  const own = ofOwnClass(op, p, labels);
+  const column = op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own, bins));
+  return op.emit("ScatterElements", [backgroundColumn(op, p, bins), op.max(labels.index, 0), column], { axis: 1 });
+}
+
+/**
+ * Value and gradient from weights that are made per group; Σ ⟨p,G⟩ is shared with the gradient at the logits.
+ * @param weigh weights of a group for given shares
+ */
+export function histogramTerm(
+  op: OpBuilder,
+  p: Value,
+  shares: Value,
+  groups: readonly ClassGroup[],
+  channels: number | undefined,
+  labels: Labels,
+  factor: number | undefined,
+  weigh: (shares: Value, group: ClassGroup) => GroupResult,
+): LovaszTerm {
+  // A factor of 0 would leave nothing to divide the value out of.
+  const inside = factor === undefined || factor === 0 ? 1 : factor;
+  const scaled = op.mul(shares, inside);
+  const results = groups.map((group) => ({ group, ...weigh(scaled, group) }));
+  const gradient = assembleClasses(op, results.map(({ group, gradient: value }) => ({ group, value })), channels);
+  const dot = sumPixels(op, op.reduceSum(op.mul(p, gradient), [1], true), labels.grid);
+  const value = op.div(op.add(dot, op.sum(results.map((result) => result.value))), inside);
+  return { value, gradient: factor === undefined ? undefined : factor === 0 ? op.mul(gradient, 0) : gradient };
+}
+
+/** a_c / M for each class, 0 for one that is not averaged: float32 [N,C] or [1,C]. */
+function sharesOf(op: OpBuilder, sets: LovaszSets, channels: number | undefined, { classes, classWeights }: LovaszOptions): Value {
   const inMean = (index: number): boolean => typeof classes === "string" || classes.includes(index);
-  const plain = classWeights === null && typeof classes === "string";
-  const weights = plain ? undefined : Array.from({ length: channels ?? 0 }, (_, c) => (inMean(c) ? (classWeights?.[c] ?? 1) : 0));
-  if (classes === "present") return lovaszSets(op, labels, options, weights, undefined);
-  const averaged = classes === "all" ? op.cast(labels.classes, "float32") : op.scalar("float32", classes.length);
-  return lovaszSets(op, labels, options, weights, averaged);
+  const weights = Array.from({ length: channels ?? 0 }, (_, c) => (inMean(c) ? (classWeights?.[c] ?? 1) : 0));
+  const plain = channels === undefined || weights.every((weight) => weight === 1);
+  const weighted = (x: Value) => (plain ? x : op.mul(x, op.constant(tensorOf("float32", [1, weights.length], weights))));
+  if (classes === "present") {
+    const averaged = op.max(op.reduceSum(sets.present, [1], true), 1);
+    return perSet(op, op.div(weighted(sets.present), averaged), sets);
+  }
+  const averaged = classes === "all" ? op.cast(sets.labels.classes, "float32") : op.scalar("float32", classes.length);
+  return perSet(op, op.div(weighted(op.expandLike(sets.occupied, sets.present)), averaged), sets);
 }
 
-function groupRows(op: OpBuilder, probabilities: Value, sets: LovaszSets, group: ClassGroup): GroupRows {
-  return {
-    probabilities: toRows(op, takeClasses(op, probabilities, group), sets),
-    foreground: toRows(op, foregroundOf(op, sets.labels, group), sets),
-    counts: rowsOfTable(op, sets.counts, group),
-    shares: rowsOfTable(op, sets.shares, group),
-  };
-}
-
-function exactGroup(op: OpBuilder, rows: GroupRows, sets: LovaszSets, group: ClassGroup, options: LovaszOptions, factor: number | undefined): GroupResult {
+/** One group of classes, sorted: Σ share·L and the gradient at the probabilities. */
+export function exactGroup(op: OpBuilder, rows: GroupRows, sets: LovaszSets, group: ClassGroup, options: LovaszOptions, factor: number | undefined): { value: Value; gradient: Value | undefined } {
   const { probabilities, foreground, counts, shares } = rows;
   const errors = op.abs(op.sub(foreground, probabilities));
   // The smallest foreground error; 1 in a row without foreground.
@@ -103,5 +135,5 @@ function exactGroup(op: OpBuilder, rows: GroupRows, sets: LovaszSets, group: Cla
   if (factor === undefined) return { value, gradient: undefined };
   const signed = op.mul(ranked.weights, op.sub(1, op.mul(ranked.foreground, 2)));
   const perRank = op.mul(signed, op.mul(shares, factor));
-  return { value, gradient: scatterToPixels(op, perRank, ranked, errors) };
+  return { value, gradient: fromRows(op, scatterToPixels(op, perRank, ranked, layout), sets, group) };
 }

@@ -7,6 +7,7 @@ import type { Dim } from "../ir/dims.ts";
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { contentOf } from "../ops/define.ts";
+import { bug } from "../support/errors.ts";
 
 /** Sizes at label resolution. */
 export interface Grid {
@@ -89,7 +90,12 @@ export function scalarOf(op: OpBuilder, count: Value): Value {
   return op.reshape(op.cast(count, "float32"), []);
 }
 
-/** Constant `number` in float32 at run-time sizes. */
+/**
+ * Constant `number` in float32 at the given sizes. Stays a node also where the sizes are known: folded, it would be
+ * most of the file.
+ */
 export function filled(op: OpBuilder, number: number, parts: readonly (number | Value)[]): Value {
-  return op.expand(op.scalar("float32", number), sizes(op, parts));
+  const shape = parts.map((part) => (typeof part === "number" ? part : sizeOf(part)));
+  const node = op.append("Expand", "", [op.scalar("float32", number), sizes(op, parts)], {}, [{ dtype: "float32", shape }]);
+  return node.outputs[0] ?? bug("Expand without an output");
 }

@@ -69,7 +69,7 @@ function cutOf(op: OpBuilder, rows: Value, valid: Value, labels: Labels, options
   const { grid } = labels;
   const perImage = options.budget === "image";
   const minKept = minKeptOf(op, options, perImage ? grid.area : grid.total, grid.images, valid);
-  const at = options.atCut === "exclude" ? op.min(minKept, op.sub(valid, 1)) : op.sub(op.min(minKept, valid), 1);
+  const at = options.atCut === "exclude" ? smaller(op, minKept, op.sub(valid, 1)) : op.sub(smaller(op, minKept, valid), 1);
   const position = op.max(at, 0);
   // Where more than `position` values lie on the hard side of the limit already, the cut cannot move it: rank one.
   const hard = op.cast(ascending ? op.lessOrEqual(rows, limit) : op.greaterOrEqual(rows, limit), "float32");
@@ -80,6 +80,11 @@ function cutOf(op: OpBuilder, rows: Value, valid: Value, labels: Labels, options
   const cut = op.squeeze(op.emit("GatherElements", [values, op.unsqueeze(needed, [1])], { axis: 1 }), [1]);
   const moved = ascending ? op.max(cut, limit) : op.min(cut, limit);
   return op.where(op.greater(valid, 0), moved, limit);
+}
+
+/** Min of int64 is wrong on the CPU provider (1.30) where the upper halves are equal and the lower ones pass 2³¹. */
+function smaller(op: OpBuilder, a: Value, b: Value): Value {
+  return op.where(op.less(a, b), a, b);
 }
 
 /** k ≥ 1 for each ranked row as int64 [1] or [N]. */

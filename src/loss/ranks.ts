@@ -5,7 +5,7 @@
 
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import { reshapeTo } from "./pixels.ts";
+import { filled, reshapeTo } from "./pixels.ts";
 import { blockLength, prefixCounts, type RowLayout } from "./scan.ts";
 
 /** Rows of one sorted set each: [r, M]. */
@@ -78,8 +78,8 @@ function withEmptyRows(op: OpBuilder, weights: Value, rank: Value, counts: Value
 }
 
 /** One number per rank back to the pixels it belongs to, 0 elsewhere: [r, K] → [r, M]. */
-export function scatterToPixels(op: OpBuilder, perRank: Value, ranked: RankedRows, like: Value): Value {
-  const zeros = op.filledLike(like, 0);
+export function scatterToPixels(op: OpBuilder, perRank: Value, ranked: RankedRows, { rows, length }: RowLayout): Value {
+  const zeros = filled(op, 0, [rows, length]);
   return op.emit("ScatterElements", [zeros, ranked.positions, perRank], { axis: 1 });
 }
 

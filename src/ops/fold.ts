@@ -3,7 +3,7 @@
 import { elementCount, isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
 import { reshapeTensor, roundHalfEven, type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
-import { sliceRange } from "./catalog/movement.ts";
+import { sliceRange } from "./catalog/selection.ts";
 import { reductionAxes } from "./catalog/reduction.ts";
 import type { OutputType } from "./define.ts";
 import type { Value } from "../ir/graph.ts";

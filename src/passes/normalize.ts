@@ -10,15 +10,20 @@ import { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
+import { functions } from "./convert/functions.ts";
 import { layers } from "./convert/layers.ts";
+import { norms } from "./convert/norms.ts";
+import { padding } from "./convert/padding.ts";
+import { pooling } from "./convert/pooling.ts";
 import type { Converter, ConvertContext } from "./convert/registry.ts";
+import { sampling } from "./convert/sampling.ts";
 import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
 
 export const targetOpset = 18;
 export const oldestOpset = 7;
 export const newestOpset = 28;
 
-const converters: Readonly<Record<string, Converter>> = { ...spelling, ...layers };
+const converters: Readonly<Record<string, Converter>> = { ...spelling, ...padding, ...functions, ...norms, ...layers, ...pooling, ...sampling };
 
 export interface NormalizeOptions {
   /** Sizes of inputs, by name; the file's own where left out. */

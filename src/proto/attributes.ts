@@ -1,4 +1,4 @@
-/** Attributes of nodes and functions ↔ their messages. The kind is always stated on writing, inferred where old files leave it out. */
+/** Attributes of nodes and functions, from their messages. Each name stands once; a kind that old files leave out is inferred. */
 
 import type { Attribute, Attributes, Graph } from "../ir/graph.ts";
 import { OhemgenError } from "../support/errors.ts";
@@ -13,7 +13,11 @@ export interface AttributeReaders {
 const text = new TextDecoder();
 
 /** @throws OhemgenError E102 for an attribute that is there twice or lacks its value. */
-export function attributesFromProto(protos: readonly AttributeProto[], where: string, read: AttributeReaders): Attributes {
+export function attributesFromProto(
+  protos: readonly AttributeProto[],
+  where: string,
+  read: AttributeReaders,
+): Attributes {
   const entries: [string, Attribute][] = protos.map((proto) => [proto.name, attributeFromProto(proto, where, read)]);
   // Not by assignment: a file may call an attribute "__proto__".
   const attributes = Object.fromEntries(entries);
@@ -22,7 +26,11 @@ export function attributesFromProto(protos: readonly AttributeProto[], where: st
 }
 
 function malformed(message: string, where: string): never {
-  throw new OhemgenError(message, { code: "E102", where, hint: "The model is not valid ONNX; check it with onnx.checker." });
+  throw new OhemgenError(message, {
+    code: "E102",
+    where,
+    hint: "The model is not valid ONNX; check it with onnx.checker.",
+  });
 }
 
 function attributeFromProto(proto: AttributeProto, node: string, read: AttributeReaders): Attribute {

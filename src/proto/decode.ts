@@ -75,13 +75,18 @@ function domainOf(domain: string): string {
 }
 
 function malformed(message: string, where: string): never {
-  throw new OhemgenError(message, { code: "E102", where, hint: "The model is not valid ONNX; check it with onnx.checker." });
+  throw new OhemgenError(message, {
+    code: "E102",
+    where,
+    hint: "The model is not valid ONNX; check it with onnx.checker.",
+  });
 }
 
 function decodeGraph(proto: GraphProto, outer: Scope | undefined, context: Context): Graph {
   const scope: Scope = { values: new Map(), outer };
   const types = new Map<string, ValueType>();
-  for (const info of [...proto.valueInfo, ...proto.output, ...proto.input]) types.set(info.name, valueType(info, context));
+  for (const info of [...proto.valueInfo, ...proto.output, ...proto.input])
+    types.set(info.name, valueType(info, context));
 
   const initializers = proto.initializer.map((tensor) =>
     constant(tensor.name, tensorFromProto(tensor, `initializer "${tensor.name}"`, context.external)),
@@ -157,7 +162,9 @@ function decodeFunction(proto: FunctionProto, context: Context): FunctionBody {
     }),
     opsets: opsetsOf(proto.opsetImport),
     inputs,
-    outputs: proto.output.map((output) => lookUp(scope, output) ?? malformed(`output "${output}" of ${where} is not defined`, where)),
+    outputs: proto.output.map(
+      (output) => lookUp(scope, output) ?? malformed(`output "${output}" of ${where} is not defined`, where),
+    ),
     nodes,
   };
 }

@@ -25,6 +25,10 @@ export interface ExternalPlace {
   readonly length: number;
 }
 
+/**
+ * The bytes of a model. Only constants that nodes read are written. A value that is not defined, defined twice, or an
+ * output that is an input, a constant or another output is a bug of the pass before.
+ */
 export function encodeModel(model: Model, options: EncodeOptions = {}): Uint8Array {
   return encodeProto(protoFromModel(model, options));
 }
@@ -34,6 +38,7 @@ export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Ui
   return encodeProtoChunks(protoFromModel(model, options));
 }
 
+/** The messages, for encoding only: fields that are not set are missing. */
 export function protoFromModel(model: Model, options: EncodeOptions = {}): ModelProto {
   const proto: Message = {
     irVersion: model.irVersion,
@@ -129,7 +134,9 @@ function encodeSubgraph(graph: Graph, names: Names): Message {
     if (made.delete(value)) return { name: nameOf(value, name, names), ...typeOf(value) };
     const { dtype, shape, opaque = false } = value;
     const copy: Value = { name, dtype, shape, opaque };
-    node.push(encodeNode({ op: "Identity", domain: "", name: "", inputs: [value], outputs: [copy], attributes: {} }, names));
+    node.push(
+      encodeNode({ op: "Identity", domain: "", name: "", inputs: [value], outputs: [copy], attributes: {} }, names),
+    );
     return { name: nameOf(copy, name, names), ...typeOf(value) };
   });
   return { node, name: graph.name === "" ? "subgraph" : graph.name, input, output };
@@ -146,7 +153,9 @@ function encodeFunction(body: FunctionBody): Message {
     name: body.name,
     domain: body.domain,
     input: body.inputs.map(({ name }) => name),
-    output: body.outputs.map((value) => names.values.get(value) ?? bug(`no node makes "${value.name}" of ${body.name}`)),
+    output: body.outputs.map(
+      (value) => names.values.get(value) ?? bug(`no node makes "${value.name}" of ${body.name}`),
+    ),
     attribute: referencedAttributes(body.nodes).filter((name) => !Object.hasOwn(body.attributeDefaults, name)),
     attributeProto: Object.entries(body.attributeDefaults).map(([name, value]) => encodeAttribute(name, value, names)),
     node,

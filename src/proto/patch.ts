@@ -170,7 +170,18 @@ function rounded(tensor: Tensor, values: Float32Array, name: string): Uint8Array
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Hands out the bytes from front to back. */
+function inOrder(bytes: Uint8Array): (size: number) => Uint8Array {
+  let at = 0;
+  return (size) => {
+    at += size;
+    return bytes.subarray(at - size, at);
+  };
 }
 
 /** Puts packed `fresh` bytes in the place of a tensor's data, in the form that it has there: raw if not `typed`. */
@@ -179,8 +190,7 @@ function replaceData(
   typed: { readonly field: number; readonly width: number } | undefined,
   fresh: Uint8Array,
 ): Uint8Array[] | undefined {
-  let at = 0;
-  const take = (size: number): Uint8Array => fresh.subarray(at, (at += size));
+  const take = inOrder(fresh);
   return rewriteMessage(message, ({ field, content }) => {
     if (typed === undefined) return field === 9 ? [fresh] : undefined;
     if (field !== typed.field) return undefined;
@@ -216,10 +226,10 @@ function rewriteNumbers(
   for (const { field, content } of fieldsOf(attribute)) if (field === list) size += content.length;
   if (size !== values.byteLength) mismatch(name, `${values.length} values where the model has ${size / 4}`);
   const fresh = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  let at = 0;
+  const take = inOrder(fresh);
   const pieces = rewriteMessage(attribute, ({ field, content }) => {
     if (field !== list) return undefined;
-    const next = fresh.subarray(at, (at += content.length));
+    const next = take(content.length);
     return sameBytes(next, content) ? undefined : [next];
   });
   return { pieces };

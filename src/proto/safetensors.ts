@@ -7,6 +7,7 @@ import { elementCount } from "../ir/dims.ts";
 import { byteLength, type DataType } from "../ir/dtype.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
+import { joinChunks } from "./codec.ts";
 
 /** Names of element types in the header. */
 const typeNames: Readonly<Partial<Record<DataType, string>>> = {
@@ -42,14 +43,7 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const chunks = safetensorsChunks(tensors, metadata);
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return joinChunks(safetensorsChunks(tensors, metadata));
 }
 
 /** The file in pieces, the tensors as views: for writing without a second copy. */
@@ -93,7 +87,8 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerSize = Number(view.getBigUint64(0, true));
   if (headerSize > headerLimit) corrupt(`a header of ${headerSize} bytes`);
-  if (headerSize > bytes.length - 8) corrupt(`its header of ${headerSize} bytes does not fit the file of ${bytes.length}`);
+  if (headerSize > bytes.length - 8)
+    corrupt(`its header of ${headerSize} bytes does not fit the file of ${bytes.length}`);
   const header = parseHeader(bytes.subarray(8, 8 + headerSize));
   const data = bytes.subarray(8 + headerSize);
 
@@ -124,12 +119,14 @@ function parseHeader(bytes: Uint8Array): object {
   } catch {
     corrupt("its header is not JSON");
   }
-  if (typeof header !== "object" || header === null || Array.isArray(header)) return corrupt("its header is not an object");
+  if (typeof header !== "object" || header === null || Array.isArray(header))
+    return corrupt("its header is not an object");
   return header;
 }
 
 function metadataOf(entry: unknown): Record<string, string> {
-  const items: [string, unknown][] = typeof entry === "object" && entry !== null ? Object.entries(entry) : [["", entry]];
+  const items: [string, unknown][] =
+    typeof entry === "object" && entry !== null ? Object.entries(entry) : [["", entry]];
   if (Array.isArray(entry) || items.some(([, value]) => typeof value !== "string")) corrupt("its metadata is not text");
   return Object.fromEntries(items as [string, string][]);
 }

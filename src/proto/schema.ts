@@ -90,7 +90,6 @@ for (const type of types) {
 
 /** Types of the messages that are coded on their own. */
 export const modelType: protobuf.Type = root.lookupType("ModelProto");
-export const nodeType: protobuf.Type = root.lookupType("NodeProto");
 export const tensorType: protobuf.Type = root.lookupType("TensorProto");
 
 /** Names of all message types and their fields with numbers, for conformance tests. */

@@ -1,8 +1,8 @@
 /** How good a state is on a folder: the loss, and the confusion of all labelled pixels, by the evaluation graph. */
 
-import { evaluationBatches, type Batch, type Dataset } from "./dataset.ts";
+import { type Batch, type Dataset, evaluationBatches } from "./dataset.ts";
 import { addConfusion, type Confusion, confusionRows, emptyConfusion, type Scores, scoresOf } from "./metrics.ts";
-import { runtimeTensor, type RuntimeTensor, scalarOf, type Session, type Tensors } from "./session.ts";
+import { type RuntimeTensor, runtimeTensor, type Session, scalarOf, type Tensors } from "./session.ts";
 
 export interface Evaluation extends Scores {
   /** Means over the labelled pixels; null without one. */

@@ -17,6 +17,8 @@ export interface Layout {
   readonly labelType: LabelType;
   readonly classes: number;
   readonly ignoreIndex: number;
+  /** How logits are brought to the size of the labels. */
+  readonly upsample: "half_pixel" | "align_corners";
   readonly preprocessing: Preprocessing;
 }
 
@@ -40,7 +42,8 @@ export function layoutOf(manifest: Manifest): Layout {
     labelSize: labelSizeOf(labels, height, width),
     labelType: labels.type as LabelType,
     classes: Math.max(2, classes),
-    ignoreIndex: ignoreIndexOf(manifest),
+    ignoreIndex: mainLoss(manifest).ignoreIndex ?? 255,
+    upsample: mainLoss(manifest).upsample ?? "half_pixel",
     preprocessing: manifest.preprocessing,
   };
 }
@@ -57,9 +60,9 @@ function labelSizeOf({ shape }: TensorInfo, height: number | string | null, widt
   return null;
 }
 
-function ignoreIndexOf({ options }: Manifest): number {
-  const loss = options.loss as { readonly ignoreIndex?: number } | undefined;
-  return loss?.ignoreIndex ?? 255;
+function mainLoss({ options }: Manifest): { readonly ignoreIndex?: number; readonly upsample?: "half_pixel" | "align_corners" } {
+  const [main] = (options.heads ?? []) as readonly { readonly loss?: ReturnType<typeof mainLoss> }[];
+  return main?.loss ?? {};
 }
 
 function describe({ type, shape }: TensorInfo): string {

@@ -4,11 +4,11 @@
  */
 
 import { OhemgenError } from "../support/errors.ts";
-import { type Checkpoint, type Progress } from "./checkpoint.ts";
-import { type Dataset, trainingBatch, type TrainingPlan } from "./dataset.ts";
-import { type Evaluation, batchFeeds } from "./evaluate.ts";
+import type { Checkpoint, Progress } from "./checkpoint.ts";
+import { type Dataset, type TrainingPlan, trainingBatch } from "./dataset.ts";
+import { batchFeeds, type Evaluation } from "./evaluate.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
-import { runtimeTensor, scalarOf, type Session, stateTensors, type Tensors } from "./session.ts";
+import { runtimeTensor, type Session, scalarOf, stateTensors, type Tensors } from "./session.ts";
 
 export interface LoopSettings extends TrainingPlan {
   readonly schedule: Schedule;

@@ -5,7 +5,7 @@ import { OhemgenError } from "../support/errors.ts";
 import { copyLabels, copyPixels, plainWindow } from "./augment.ts";
 import { tileWindows } from "./dataset.ts";
 import type { Mask, Picture } from "./images.ts";
-import { runtimeTensor, type RuntimeTensor, type Session } from "./session.ts";
+import { type RuntimeTensor, runtimeTensor, type Session } from "./session.ts";
 
 /** How a model is fed and its output read. */
 export interface InferenceModel {

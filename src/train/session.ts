@@ -114,4 +114,3 @@ export function stateTensors(state: Tensors): Map<string, Tensor> {
 export function scalarOf(tensors: Tensors, name: string): number {
   return Number(tensors.get(name)?.data[0] ?? bug(`no output "${name}"`));
 }
-

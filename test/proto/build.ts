@@ -1,10 +1,10 @@
 /** Small model files for tests, made from plain objects in the form of the decoded messages. */
 
 import { expect } from "vitest";
+import type { Model } from "../../src/ir/graph.ts";
 import { decodeProto, encodeProto } from "../../src/proto/codec.ts";
 import { type DecodeOptions, modelFromProto } from "../../src/proto/decode.ts";
 import type { ModelProto } from "../../src/proto/messages.ts";
-import type { Model } from "../../src/ir/graph.ts";
 import { OhemgenError } from "../../src/support/errors.ts";
 
 export type Plain = Record<string, unknown>;

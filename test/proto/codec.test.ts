@@ -26,7 +26,7 @@ function expectSame(ours: unknown, theirs: unknown, path: string): void {
   } else if (Array.isArray(theirs)) {
     if (/\.(float|double|int32|int64|uint64)Data$/.test(path)) return;
     expect((ours as unknown[]).length, path).toBe(theirs.length);
-    theirs.forEach((item, i) => expectSame((ours as unknown[])[i], item, `${path}[${i}]`));
+    for (const [i, item] of theirs.entries()) expectSame((ours as unknown[])[i], item, `${path}[${i}]`);
   } else if (typeof theirs === "object" && theirs !== null && "low" in theirs) {
     const { low, high } = theirs as { low: number; high: number };
     const integer = ours as number | { low: number; high: number };
@@ -50,7 +50,9 @@ describe.each(availableModels())("$name", ({ dir }) => {
   test("tensor bytes are views of the file, in both directions", () => {
     const large = proto.graph.initializer.filter(({ rawData }) => rawData.length > 4096);
     for (const { rawData } of large) expect(rawData.buffer).toBe(bytes.buffer);
-    const chunks = new Set(encodeProtoChunks(proto).map((chunk) => (chunk.buffer === bytes.buffer ? chunk.byteOffset : -1)));
+    const chunks = new Set(
+      encodeProtoChunks(proto).map((chunk) => (chunk.buffer === bytes.buffer ? chunk.byteOffset : -1)),
+    );
     for (const { rawData } of large) expect(chunks).toContain(rawData.byteOffset);
   });
 
@@ -68,10 +70,17 @@ test("field numbers agree with onnx-proto's", () => {
   };
   const ours = schemaFields();
   let compared = 0;
-  const sample = (name: string): unknown[] => ["x", 1, [1], ["x"], {}, [{}], [new Uint8Array(1)], new Uint8Array(1)];
-  for (const type of ["ModelProto", "GraphProto", "NodeProto", "AttributeProto", "TensorProto", "ValueInfoProto"] as const) {
+  const samples: unknown[] = ["x", 1, [1], ["x"], {}, [{}], [new Uint8Array(1)], new Uint8Array(1)];
+  for (const type of [
+    "ModelProto",
+    "GraphProto",
+    "NodeProto",
+    "AttributeProto",
+    "TensorProto",
+    "ValueInfoProto",
+  ] as const) {
     for (const [field, number] of ours.get(type) ?? []) {
-      for (const value of sample(field)) {
+      for (const value of samples) {
         let found: number;
         try {
           found = numbers({ [field]: value }, onnx[type]);
@@ -91,9 +100,14 @@ test("field numbers agree with onnx-proto's", () => {
 test("unknown fields are kept, at every level", () => {
   const extra = Uint8Array.of(0xfa, 0x3e, 3, 1, 2, 3);
   const inner = { ...node("Relu", ["x"], ["y"]), $unknowns: [extra] };
-  const bytes = modelBytes({ node: [inner], input: [info("x")], output: [info("y")], $unknowns: [extra] }, { $unknowns: [extra] });
+  const bytes = modelBytes(
+    { node: [inner], input: [info("x")], output: [info("y")], $unknowns: [extra] },
+    { $unknowns: [extra] },
+  );
   const proto = decodeProto(bytes);
-  expect((proto.graph.node[0] as { $unknowns?: Uint8Array[] }).$unknowns?.map((field) => [...field])).toEqual([[...extra]]);
+  expect((proto.graph.node[0] as { $unknowns?: Uint8Array[] }).$unknowns?.map((field) => [...field])).toEqual([
+    [...extra],
+  ]);
   expect([...encodeProto(proto)]).toEqual([...bytes]);
   expect(Buffer.from(bytes).toString("hex").split(Buffer.from(extra).toString("hex")).length - 1).toBe(3);
 });
@@ -116,7 +130,12 @@ test("numbers keep every bit: 64-bit integers, NaN payloads, explicit zeros and 
 });
 
 test("large byte fields at any depth get the right lengths", () => {
-  const large = (size: number): object => ({ name: "w", dims: [size], dataType: 2, rawData: new Uint8Array(size).fill(7) });
+  const large = (size: number): object => ({
+    name: "w",
+    dims: [size],
+    dataType: 2,
+    rawData: new Uint8Array(size).fill(7),
+  });
   const graph = (depth: number): object => ({
     name: `g${depth}`,
     initializer: [large(5000 + depth), large(3), large(100_000)],
@@ -134,7 +153,11 @@ describe("what is no ONNX model gets E101", () => {
   const cases: [string, Uint8Array, RegExp][] = [
     ["an empty file", new Uint8Array(0), /empty/],
     ["a text", new TextEncoder().encode("# Models\n\nSegmentation networks exported to ONNX.\n"), /text file/],
-    ["a Git LFS pointer", new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), /Git LFS/],
+    [
+      "a Git LFS pointer",
+      new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+      /Git LFS/,
+    ],
     ["a zip archive", Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0, 0, 0), /zip/],
     ["zeros", new Uint8Array(1000), /field number 0/],
     ["a model without a graph", encodeProto({ irVersion: 8 } as ModelProto), /no graph/],

@@ -11,7 +11,8 @@ import { bytesOf, errorOf, floats, info, modelOf, node, type Plain } from "./bui
 function expectOrdered(graph: Graph): void {
   const defined = new Set([...graph.inputs, ...graph.initializers]);
   for (const { inputs, outputs, name } of graph.nodes) {
-    for (const value of inputs) if (value !== undefined) expect(defined, `${name} reads ${value.name}`).toContain(value);
+    for (const value of inputs)
+      if (value !== undefined) expect(defined, `${name} reads ${value.name}`).toContain(value);
     for (const value of outputs) if (value !== undefined) defined.add(value);
   }
   for (const { value } of graph.outputs) expect(defined).toContain(value);
@@ -23,7 +24,9 @@ test.each(availableModels())("$name: values are connected and keep their names",
   const { graph } = modelFromProto(proto);
   expectOrdered(graph);
   expect(graph.nodes.map(({ op }) => op)).toEqual(proto.graph.node.map(({ opType }) => opType));
-  expect(graph.nodes.map(({ inputs }) => inputs.map((value) => value?.name ?? ""))).toEqual(proto.graph.node.map(({ input }) => input));
+  expect(graph.nodes.map(({ inputs }) => inputs.map((value) => value?.name ?? ""))).toEqual(
+    proto.graph.node.map(({ input }) => input),
+  );
   for (const { constant } of graph.initializers) {
     if ((constant?.bytes.length ?? 0) > 4096) expect(constant?.bytes.buffer).toBe(bytes.buffer);
   }
@@ -34,11 +37,20 @@ describe("order of nodes", () => {
     modelOf({ node: nodes, input: [info("x")], output: [info(output)] }).graph.nodes.map(({ op }) => op);
 
   test("file order stays where it is topological", () => {
-    expect(ops([node("B", ["x"], ["b"]), node("A", ["x"], ["a"]), node("C", ["a", "b"], ["y"])])).toEqual(["B", "A", "C"]);
+    expect(ops([node("B", ["x"], ["b"]), node("A", ["x"], ["a"]), node("C", ["a", "b"], ["y"])])).toEqual([
+      "B",
+      "A",
+      "C",
+    ]);
   });
 
   test("a producer moves before its first reader, nothing else moves", () => {
-    const nodes = [node("A", ["x"], ["a"]), node("D", ["c", "a"], ["d"]), node("E", ["x"], ["e"]), node("C", ["x"], ["c"])];
+    const nodes = [
+      node("A", ["x"], ["a"]),
+      node("D", ["c", "a"], ["d"]),
+      node("E", ["x"], ["e"]),
+      node("C", ["x"], ["c"]),
+    ];
     expect(ops([...nodes, node("F", ["d", "e"], ["y"])])).toEqual(["A", "C", "D", "E", "F"]);
   });
 
@@ -50,7 +62,9 @@ describe("order of nodes", () => {
 
   test("a long reversed chain sorts in time and without deep recursion", () => {
     const count = 50_000;
-    const nodes = Array.from({ length: count }, (_, i) => node("Neg", [i === 0 ? "x" : `v${i - 1}`], [i === count - 1 ? "y" : `v${i}`]));
+    const nodes = Array.from({ length: count }, (_, i) =>
+      node("Neg", [i === 0 ? "x" : `v${i - 1}`], [i === count - 1 ? "y" : `v${i}`]),
+    );
     const model = modelOf({ node: nodes.reverse(), input: [info("x")], output: [info("y")] });
     expectOrdered({ ...model.graph, nodes: model.graph.nodes.slice(0, 100), outputs: [] });
     expect(model.graph.nodes[0]?.inputs[0]?.name).toBe("x");
@@ -65,7 +79,10 @@ describe("order of nodes", () => {
 });
 
 describe("names", () => {
-  const graph = (extra: Plain): (() => unknown) => () => modelOf({ input: [info("x")], output: [info("y")], ...extra });
+  const graph =
+    (extra: Plain): (() => unknown) =>
+    () =>
+      modelOf({ input: [info("x")], output: [info("y")], ...extra });
 
   test.each<[string, Plain, RegExp]>([
     ["made twice", { node: [node("A", ["x"], ["y"]), node("B", ["x"], ["y"])] }, /"y" is defined twice/],
@@ -74,7 +91,11 @@ describe("names", () => {
     ["two initializers", { initializer: [floats("w", [1], [1]), floats("w", [1], [1])] }, /"w" is defined twice/],
     ["two inputs", { input: [info("x"), info("x")] }, /"x" is defined twice/],
     ["an initializer without a name", { initializer: [floats("", [1], [1])] }, /no name/],
-    ["read but not defined", { node: [node("Add", ["x", "ghost"], ["y"], [], "sum")] }, /node "sum" \(Add\) reads "ghost"/],
+    [
+      "read but not defined",
+      { node: [node("Add", ["x", "ghost"], ["y"], [], "sum")] },
+      /node "sum" \(Add\) reads "ghost"/,
+    ],
     ["an output that nothing makes", {}, /graph output "y" is not defined/],
   ])("%s", (_name, extra, message) => {
     const error = errorOf(graph(extra), "E102");
@@ -95,7 +116,11 @@ describe("names", () => {
   });
 
   test("a left-out optional input or output is undefined", () => {
-    const { nodes } = modelOf({ node: [node("Clip", ["x", "", "x"], ["", "y"])], input: [info("x")], output: [info("y")] }).graph;
+    const { nodes } = modelOf({
+      node: [node("Clip", ["x", "", "x"], ["", "y"])],
+      input: [info("x")],
+      output: [info("y")],
+    }).graph;
     expect(nodes[0]?.inputs.map((value) => value?.name)).toEqual(["x", undefined, "x"]);
     expect(nodes[0]?.outputs[0]).toBeUndefined();
   });
@@ -110,10 +135,15 @@ describe("names", () => {
       node: [
         node("Relu", ["x"], ["shared"]),
         node("Abs", ["x"], ["result"]),
-        node("If", ["c"], ["y"], [
-          { name: "then_branch", type: 5, g: branch("t") },
-          { name: "else_branch", type: 5, g: branch("e") },
-        ]),
+        node(
+          "If",
+          ["c"],
+          ["y"],
+          [
+            { name: "then_branch", type: 5, g: branch("t") },
+            { name: "else_branch", type: 5, g: branch("e") },
+          ],
+        ),
       ],
       input: [info("x"), info("c", [], 9)],
       output: [info("y"), info("result")],
@@ -128,7 +158,11 @@ describe("names", () => {
     expect(model.outputs[1]?.value).toBe(model.nodes[1]?.outputs[0]);
     const leak = () =>
       modelOf({
-        node: [node("If", ["x"], ["z"], [{ name: "then_branch", type: 5, g: branch("t") }]), node("Neg", ["inner"], ["y"]), node("Relu", ["x"], ["shared"])],
+        node: [
+          node("If", ["x"], ["z"], [{ name: "then_branch", type: 5, g: branch("t") }]),
+          node("Neg", ["inner"], ["y"]),
+          node("Relu", ["x"], ["shared"]),
+        ],
         input: [info("x")],
         output: [info("y")],
       });
@@ -154,13 +188,30 @@ describe("types", () => {
 
   test("nothing known is `undefined`, other kinds of values are opaque", () => {
     const sequence = { name: "s", type: { sequenceType: { elemType: { tensorType: { elemType: 1 } } } } };
-    const { graph } = modelOf({ node: [node("SequenceAt", ["s", "i"], ["y"])], input: [sequence, info("i", [], 7)], output: [{ name: "y" }] });
+    const { graph } = modelOf({
+      node: [node("SequenceAt", ["s", "i"], ["y"])],
+      input: [sequence, info("i", [], 7)],
+      output: [{ name: "y" }],
+    });
     expect(graph.inputs[0]).toMatchObject({ dtype: "undefined", opaque: true });
     expect(graph.nodes[0]?.outputs[0]).toEqual({ name: "y", dtype: "undefined", shape: undefined });
   });
 
   test("operator sets: ai.onnx is the standard domain, none at all is version 1", () => {
-    expect([...modelOf({}, { opsetImport: [{ domain: "ai.onnx", version: 17 }, { domain: "x", version: 2 }] }).opsets]).toEqual([["", 17], ["x", 2]]);
+    expect([
+      ...modelOf(
+        {},
+        {
+          opsetImport: [
+            { domain: "ai.onnx", version: 17 },
+            { domain: "x", version: 2 },
+          ],
+        },
+      ).opsets,
+    ]).toEqual([
+      ["", 17],
+      ["x", 2],
+    ]);
     expect([...modelOf({}, { irVersion: 2, opsetImport: [] }).opsets]).toEqual([["", 1]]);
   });
 });
@@ -193,7 +244,11 @@ describe("attributes", () => {
   });
 
   test("tensors, sparse tensors, references and the rest", () => {
-    const sparse = { values: floats("", [2], [5, 6]), indices: { dims: [2, 2], dataType: 7, int64Data: [Uint8Array.of(0, 1, 1, 0)] }, dims: [2, 3] };
+    const sparse = {
+      values: floats("", [2], [5, 6]),
+      indices: { dims: [2, 2], dataType: 7, int64Data: [Uint8Array.of(0, 1, 1, 0)] },
+      dims: [2, 3],
+    };
     const attributes = read([
       { name: "t", t: floats("", [2], [1, 2]), type: 4 },
       { name: "sparse_value", sparseTensor: sparse, type: 11 },
@@ -214,7 +269,16 @@ describe("attributes", () => {
   });
 
   test("twice the same, or without the value it needs: E102", () => {
-    expect(errorOf(() => read([{ name: "a", i: 1 }, { name: "a", i: 2 }]), "E102").message).toMatch(/twice/);
+    expect(
+      errorOf(
+        () =>
+          read([
+            { name: "a", i: 1 },
+            { name: "a", i: 2 },
+          ]),
+        "E102",
+      ).message,
+    ).toMatch(/twice/);
     expect(errorOf(() => read([{ name: "a", type: 4 }]), "E102").message).toMatch(/no tensor/);
     expect(errorOf(() => read([{ name: "a", type: 5 }]), "E102").message).toMatch(/no graph/);
   });
@@ -228,7 +292,10 @@ test("functions have a scope of their own", () => {
     output: ["b"],
     attribute: ["alpha"],
     attributeProto: [{ name: "beta", f: 2, type: 1 }],
-    node: [node("Elu", ["a"], ["t"], [{ name: "alpha", refAttrName: "alpha", type: 1 }]), node("Add", ["t", "t"], ["b"])],
+    node: [
+      node("Elu", ["a"], ["t"], [{ name: "alpha", refAttrName: "alpha", type: 1 }]),
+      node("Add", ["t", "t"], ["b"]),
+    ],
     opsetImport: [{ domain: "", version: 18 }],
   };
   const model = modelOf(
@@ -245,7 +312,10 @@ test("functions have a scope of their own", () => {
 });
 
 test("constants stay nodes", () => {
-  const { graph } = modelOf({ node: [node("Constant", [], ["c"], [{ name: "value", t: floats("", [], [3]), type: 4 }])], output: [info("c")] });
+  const { graph } = modelOf({
+    node: [node("Constant", [], ["c"], [{ name: "value", t: floats("", [], [3]), type: 4 }])],
+    output: [info("c")],
+  });
   expect(graph.nodes[0]?.op).toBe("Constant");
   expect(graph.nodes[0]?.outputs[0]?.constant).toBeUndefined();
   const value = graph.nodes[0]?.attributes.value;

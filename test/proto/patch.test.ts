@@ -10,7 +10,10 @@ import { availableModels } from "../models.ts";
 import { bytesOf, errorOf, floats, info, modelBytes, node, type Plain } from "./build.ts";
 
 const patched = (bytes: Uint8Array, values: Record<string, number[]>, options?: PatchOptions): Uint8Array =>
-  joinChunks(patchTensors(bytes, new Map(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)])), options).chunks);
+  joinChunks(
+    patchTensors(bytes, new Map(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)])), options)
+      .chunks,
+  );
 
 /** Float tensors of the main graph: initializers and Constant nodes, by the names they are patched under. */
 function floatTensors(bytes: Uint8Array): Map<string, Float32Array> {
@@ -33,7 +36,7 @@ describe.each(availableModels())("$name", ({ dir }) => {
   test("the values it has leave the file as it is, without a copy", () => {
     expect(tensors.size).toBeGreaterThan(5);
     const { chunks, external } = patchTensors(bytes, tensors);
-    expect(chunks).toEqual([bytes]);
+    expect(chunks).toHaveLength(1);
     expect(chunks[0]).toBe(bytes);
     expect(external).toEqual([]);
   });
@@ -43,7 +46,8 @@ describe.each(availableModels())("$name", ({ dir }) => {
     const result = joinChunks(patchTensors(bytes, values).chunks);
     expect(result.length).toBe(bytes.length);
     const read = floatTensors(result);
-    for (const [name, list] of values) expect(Buffer.compare(bytesOf(read.get(name) ?? list), bytesOf(list)), name).toBe(0);
+    for (const [name, list] of values)
+      expect(Buffer.compare(bytesOf(read.get(name) ?? list), bytesOf(list)), name).toBe(0);
     expect(Buffer.compare(joinChunks(patchTensors(result, tensors).chunks), bytes)).toBe(0);
   });
 });
@@ -65,11 +69,23 @@ describe("storage forms are kept", () => {
   const forms: [string, Plain, keyof Plain][] = [
     ["raw float32", { dataType: 1, rawData: bytesOf(Float32Array.of(1, -2, 0.1)) }, "rawData"],
     ["float_data", { dataType: 1, floatData: [bytesOf(Float32Array.of(1, -2, 0.1))] }, "floatData"],
-    ["float_data in pieces", { dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(-2, 0.1))] }, "floatData"],
-    ["unpacked float_data", { dataType: 1, $unknowns: [1, -2, 0.1].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) }, "$unknowns"],
+    [
+      "float_data in pieces",
+      { dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(-2, 0.1))] },
+      "floatData",
+    ],
+    [
+      "unpacked float_data",
+      { dataType: 1, $unknowns: [1, -2, 0.1].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) },
+      "$unknowns",
+    ],
     ["raw float16", { dataType: 10, rawData: bytesOf(Uint16Array.from(halves)) }, "rawData"],
     ["float16 in int32_data", { dataType: 10, int32Data: varintList(halves) }, "int32Data"],
-    ["raw bfloat16", { dataType: 16, rawData: bytesOf(Uint16Array.from([1, -2, 0.1].map(numberToBfloat16))) }, "rawData"],
+    [
+      "raw bfloat16",
+      { dataType: 16, rawData: bytesOf(Uint16Array.from([1, -2, 0.1].map(numberToBfloat16))) },
+      "rawData",
+    ],
     ["raw float64", { dataType: 11, rawData: bytesOf(Float64Array.of(1, -2, 0.1)) }, "rawData"],
     ["double_data", { dataType: 11, doubleData: [bytesOf(Float64Array.of(1, -2, 0.1))] }, "doubleData"],
   ];
@@ -87,12 +103,18 @@ describe("storage forms are kept", () => {
     const proto = decodeProto(result).graph.initializer[0] as unknown as Plain;
     expect(proto[form]).toBeTruthy();
     expect((proto[form] as Uint8Array | Uint8Array[]).length).toBe((tensor[form] as Uint8Array | Uint8Array[]).length);
-    expect(Buffer.compare(patched(result, { w: old.map(Math.fround) }), bytes) === 0 || tensor.dataType === 11).toBe(true);
+    expect(Buffer.compare(patched(result, { w: old.map(Math.fround) }), bytes) === 0 || tensor.dataType === 11).toBe(
+      true,
+    );
   });
 
   test("float16 is rounded to nearest", () => {
     const bytes = modelBytes({ initializer: [{ name: "w", dims: [3], dataType: 10, rawData: new Uint8Array(6) }] });
-    expect(first(patched(bytes, { w: [0.1, 1e6, -1e-9] }))).toEqual([halfToNumber(0x2e66), Number.POSITIVE_INFINITY, -0]);
+    expect(first(patched(bytes, { w: [0.1, 1e6, -1e-9] }))).toEqual([
+      halfToNumber(0x2e66),
+      Number.POSITIVE_INFINITY,
+      -0,
+    ]);
   });
 
   test("Constant nodes: value, value_float, value_floats packed or not", () => {
@@ -110,7 +132,9 @@ describe("storage forms are kept", () => {
     expect(patched(bytes, { a: [1, 2], b: [1], c: [1, 2], d: [1, 2] })).toEqual(bytes);
     const result = patched(bytes, { a: [5, 2], b: [6], c: [1, 7], d: [8, 2] });
     expect(result.length).toBe(bytes.length);
-    const values = modelFromProto(decodeProto(result)).graph.nodes.slice(0, 4).map(({ attributes }) => Object.values(attributes)[0]);
+    const values = modelFromProto(decodeProto(result))
+      .graph.nodes.slice(0, 4)
+      .map(({ attributes }) => Object.values(attributes)[0]);
     expect(values[0]?.type === "tensor" && Array.from(tensorNumbers(values[0].value))).toEqual([5, 2]);
     expect(values.slice(1)).toEqual([
       { type: "float", value: 6 },
@@ -135,12 +159,24 @@ test("whatever wrote the file, other bytes stay: odd field order, padded lengths
 });
 
 test("only the main graph is meant", () => {
-  const branch = { name: "b", initializer: [floats("w", [1], [1])], node: [node("Neg", ["w"], ["r"])], output: [info("r")] };
+  const branch = {
+    name: "b",
+    initializer: [floats("w", [1], [1])],
+    node: [node("Neg", ["w"], ["r"])],
+    output: [info("r")],
+  };
   const iff = node("If", ["c"], ["y"], [{ name: "then_branch", type: 5, g: branch }]);
-  const bytes = modelBytes({ node: [iff], initializer: [floats("w", [1], [1])], input: [info("c", [], 9)], output: [info("y")] });
+  const bytes = modelBytes({
+    node: [iff],
+    initializer: [floats("w", [1], [1])],
+    input: [info("c", [], 9)],
+    output: [info("y")],
+  });
   const proto = decodeProto(patched(bytes, { w: [4] }));
   expect([...(proto.graph.initializer[0]?.rawData ?? [])]).toEqual([...bytesOf(Float32Array.of(4))]);
-  expect([...(proto.graph.node[0]?.attribute[0]?.g.initializer[0]?.rawData ?? [])]).toEqual([...bytesOf(Float32Array.of(1))]);
+  expect([...(proto.graph.node[0]?.attribute[0]?.g.initializer[0]?.rawData ?? [])]).toEqual([
+    ...bytesOf(Float32Array.of(1)),
+  ]);
   const inner = modelBytes({ node: [iff], input: [info("c", [], 9)], output: [info("y")] });
   expect(errorOf(() => patched(inner, { w: [4] }), "E106").message).toMatch(/no such tensor/);
 });
@@ -159,18 +195,31 @@ test("external data: the ranges to write, and new locations wherever a tensor na
     dims: [2],
     dataType: 1,
     dataLocation: 1,
-    externalData: Object.entries({ location: "m.data", offset: String(offset), length: "8" }).map(([key, value]) => ({ key, value })),
+    externalData: Object.entries({ location: "m.data", offset: String(offset), length: "8" }).map(([key, value]) => ({
+      key,
+      value,
+    })),
   });
   const branch = { name: "b", initializer: [outside("v", 16)], node: [node("Neg", ["v"], ["r"])], output: [info("r")] };
   const iff = node("If", ["c"], ["y"], [{ name: "then_branch", type: 5, g: branch }]);
-  const bytes = modelBytes({ initializer: [outside("w", 8)], node: [iff], input: [info("c", [], 9)], output: [info("y")] });
+  const bytes = modelBytes({
+    initializer: [outside("w", 8)],
+    node: [iff],
+    input: [info("c", [], 9)],
+    output: [info("y")],
+  });
   const external = () => bytesOf(Float32Array.of(1, 2));
   const values = new Map([["w", Float32Array.of(1, 3)]]);
   const same = patchTensors(bytes, new Map([["w", Float32Array.of(1, 2)]]), { external });
   expect([same.chunks[0], same.external]).toEqual([bytes, []]);
   const result = patchTensors(bytes, values, { external, relocate: new Map([["m.data", "longer-name.data"]]) });
-  expect(result.external).toEqual([{ name: "w", location: "m.data", offset: 8, length: 8, bytes: bytesOf(Float32Array.of(1, 3)) }]);
-  expect(result.references.map(({ name, offset }) => [name, offset]).sort()).toEqual([["v", 16], ["w", 8]]);
+  expect(result.external).toEqual([
+    { name: "w", location: "m.data", offset: 8, length: 8, bytes: bytesOf(Float32Array.of(1, 3)) },
+  ]);
+  expect(result.references.map(({ name, offset }) => [name, offset]).sort()).toEqual([
+    ["v", 16],
+    ["w", 8],
+  ]);
   const proto = decodeProto(joinChunks(result.chunks));
   const location = { key: "location", value: "longer-name.data" };
   expect(proto.graph.initializer[0]?.externalData[0]).toMatchObject(location);

@@ -1,6 +1,5 @@
 /** Activations. Rules read the output where they can, so that the input need not be kept. */
 
-import { bug } from "../../support/errors.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import type { Value } from "../../ir/graph.ts";
 import { defineGradients, nonDifferentiable } from "../registry.ts";
@@ -64,6 +63,8 @@ export const activation = defineGradients({
     return [op.mul(dy, op.where(op.greater(x, 0), op.scalar(dy.dtype, attrs.gamma), op.add(y, attrs.gamma * attrs.alpha)))];
   },
   ThresholdedRelu: ({ op, x: [x], dy, attrs }) => [op.mul(dy, op.cast(op.greater(x, attrs.alpha), dy.dtype))],
+  // y = x ± bias where |x| > lambd, else 0.
+  Shrink: ({ op, x: [x], dy, attrs }) => [op.mul(dy, op.cast(op.greater(op.abs(x), attrs.lambd), dy.dtype))],
   // y = x·tanh(softplus(x)); with s = softplus(x): dy/dx = tanh s + x·(1 - tanh² s)·σ(x).
   Mish({ op, x: [x], dy }) {
     const t = op.tanh(op.emit("Softplus", [x]));
@@ -77,5 +78,4 @@ export const activation = defineGradients({
   // dx = dy - e^y·Σ dy along the axis.
   LogSoftmax: ({ op, y: [y], dy, attrs }) => [op.sub(dy, op.mul(op.exp(y), op.reduceSum(dy, [attrs.axis], true)))],
   Hardmax: nonDifferentiable,
-  Dropout: () => bug("Dropout is removed by normalization"),
 });

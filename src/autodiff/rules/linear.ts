@@ -2,7 +2,9 @@
 
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
-import { defineGradients } from "../registry.ts";
+import { einsumIndices } from "../../ops/catalog/einsum.ts";
+import { OhemgenError } from "../../support/errors.ts";
+import { defineGradients, type RuleContext } from "../registry.ts";
 import { unbroadcast } from "../unbroadcast.ts";
 
 /** Swaps the last two axes. */
@@ -21,7 +23,31 @@ function sharedWeightGradient(op: OpBuilder, a: Value, dy: Value): Value {
   return op.matmul(op.transpose(op.reshape(a, [-1, inner]), [1, 0]), op.reshape(dy, [-1, columns]));
 }
 
+/** The gradient of one operand is the product of dy with the others, its own indices kept. */
+function einsumGradient({ op, node, attrs, dy }: RuleContext<"Einsum">, at: number): Value {
+  const operands = node.inputs as readonly Value[];
+  const indices = einsumIndices(attrs.equation, operands);
+  const diagonal = indices === undefined || [...indices.terms, indices.result].some((term) => new Set(term).size < term.length);
+  if (diagonal) {
+    throw new OhemgenError(`Einsum "${attrs.equation}" takes a diagonal, or operands of unknown rank`, {
+      code: "E202",
+      hint: "Freeze the weights before this Einsum.",
+    });
+  }
+  const { terms, result } = indices;
+  const own = terms[at] as string;
+  const others = terms.filter((_, i) => i !== at);
+  const available = result + others.join("");
+  const kept = [...own].filter((letter) => available.includes(letter)).join("");
+  const values = [dy, ...operands.filter((_, i) => i !== at)];
+  const product = op.emit("Einsum", values, { equation: `${[result, ...others].join(",")}->${kept}` });
+  // An index of this operand alone was summed over: its gradient is the same everywhere along it.
+  const alone = [...own].flatMap((letter, axis) => (available.includes(letter) ? [] : [axis]));
+  return alone.length === 0 ? product : op.expandLike(op.unsqueeze(product, alone), operands[at] as Value);
+}
+
 export const linear = defineGradients({
+  Einsum: (context) => context.node.inputs.map((_, i) => (context.needs(i) ? einsumGradient(context, i) : undefined)),
   MatMul({ op, x: [a, b], dy }) {
     const [rankA, rankB] = [dimsOf(a).length, dimsOf(b).length];
     // Vectors become matrices of one row or column.

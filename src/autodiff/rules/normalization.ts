@@ -52,13 +52,17 @@ export const normalization = defineGradients({
   },
   // Frozen statistics: an affine map per channel, y = (x - mean)·inv·scale + bias. Batch statistics are written
   // out by normalization and never arrive here.
-  BatchNormalization({ op, x: [x, scale, , mean, variance], dy, attrs }) {
+  BatchNormalization({ op, x: [x, scale, , mean, variance], dy, attrs, needs }) {
     const rank = dimsOf(x).length;
     const inv = op.reciprocal(op.sqrt(op.add(variance, attrs.epsilon)));
     const rows = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
     const dBias = op.reduceSum(dy, rows);
     // Σ dy·x̂ = inv·(Σ dy·x - mean·Σ dy)
     const dScale = op.mul(inv, op.sub(op.reduceSum(op.mul(dy, x), rows), op.mul(mean, dBias)));
-    return [op.mul(dy, perChannel(op, op.mul(scale, inv), rank)), dScale, dBias];
+    const slope = op.mul(scale, inv);
+    const dMean = needs(3) ? op.neg(op.mul(slope, dBias)) : undefined;
+    // d inv = -½·inv³ d variance
+    const dVariance = needs(4) ? op.mul(op.mul(op.mul(slope, inv), dScale), -0.5) : undefined;
+    return [op.mul(dy, perChannel(op, slope, rank)), dScale, dBias, dMean, dVariance];
   },
 });

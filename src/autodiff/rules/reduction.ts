@@ -6,6 +6,7 @@ import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { reductionAxes } from "../../ops/catalog/reduction.ts";
 import { bug } from "../../support/errors.ts";
 import { defineGradients, nonDifferentiable, type RuleContext } from "../registry.ts";
+import { signOf } from "./sign.ts";
 
 interface Reduced {
   readonly axes: readonly number[];
@@ -42,6 +43,21 @@ function sharedExtremum(context: RuleContext<"ReduceSum">) {
   return [op.mul(hits, op.div(dy, op.reduceSum(hits, axes, true)))];
 }
 
+/**
+ * The product of the others: y/x, or without division by 0 where zeros are: one zero takes the product of the rest,
+ * two leave nothing.
+ */
+function productOfOthers(context: RuleContext<"ReduceProd">): Value {
+  const { op, x: [x] } = context;
+  const { axes } = reduced(context as unknown as RuleContext<"ReduceSum">);
+  const zero = op.equal(x, 0);
+  const zeros = op.reduceSum(op.cast(zero, x.dtype), axes, true);
+  const rest = op.where(zero, 1, x);
+  const product = op.emit("ReduceProd", [rest, op.ints(axes)], { keepdims: 1 });
+  const alone = op.cast(op.equal(op.sub(zeros, op.cast(zero, x.dtype)), 0), x.dtype);
+  return op.mul(op.div(product, rest), alone);
+}
+
 export const reduction = defineGradients({
   ReduceSum: (context) => [spread(context.op, reduced(context).dy, context.x[0])],
   ReduceMean(context) {
@@ -57,7 +73,7 @@ export const reduction = defineGradients({
     const safe = op.where(op.equal(y, 0), 1, y);
     return [op.mul(x, op.div(dy, safe))];
   },
-  ReduceL1: (context) => [context.op.mul(context.op.emit("Sign", [context.x[0]]), reduced(context).dy)],
+  ReduceL1: (context) => [context.op.mul(signOf(context.op, context.x[0]), reduced(context).dy)],
   ReduceLogSum(context) {
     const { dy, y } = reduced(context);
     return [spread(context.op, context.op.mul(dy, context.op.exp(context.op.neg(y))), context.x[0])];
@@ -68,6 +84,7 @@ export const reduction = defineGradients({
     const { dy, y } = reduced(context);
     return [op.mul(dy, op.exp(op.sub(x, y)))];
   },
+  ReduceProd: (context) => [context.op.mul(productOfOthers(context), reduced(context as unknown as RuleContext<"ReduceSum">).dy)],
   ReduceMax: sharedExtremum,
   ReduceMin: sharedExtremum,
   // The sum of the later ones: dx_i = Σ_{j ≥ i} dy_j.

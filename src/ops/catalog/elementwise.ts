@@ -38,7 +38,8 @@ const combine: Readonly<Record<string, (a: Dim, b: Dim) => Dim | undefined>> = {
   Add: addDims,
   Sub: subDims,
   Mul: mulDims,
-  Div: (a, b) => (b === 0 ? undefined : floorDivDims(a, b)),
+  // Integer division truncates; of sizes, which are not negative, that is the floor.
+  Div: (a, b) => (b === 0 ? undefined : typeof a === "number" && typeof b === "number" ? Math.trunc(a / b) : floorDivDims(a, b)),
   Max: (a, b) => (typeof a === "number" && typeof b === "number" ? Math.max(a, b) : a === b ? a : undefined),
   Min: (a, b) => (typeof a === "number" && typeof b === "number" ? Math.min(a, b) : a === b ? a : undefined),
 };

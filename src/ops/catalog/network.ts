@@ -1,13 +1,10 @@
 /** Layers: matrix products, convolutions, pooling, normalization, resampling. */
 
-import { addDims, ceilDivDims, type Dim, floorDivDims, mulDims, scaleDim, type Shape, shapeText, subDims } from "../../ir/dims.ts";
-import { tensorNumbers } from "../../ir/tensor.ts";
+import { addDims, ceilDivDims, type Dim, floorDivDims, mulDims, type Shape, shapeText, subDims } from "../../ir/dims.ts";
 import {
   broadcastShapes,
-  contentOf,
   defineOp,
   float,
-  floats,
   type InferContext,
   int,
   ints,
@@ -143,24 +140,6 @@ const sameAsInput = (context: InferContext<unknown>): OutputType[] => {
   return [{ dtype, shape }];
 };
 
-function resized(context: InferContext<{ axes: readonly number[] | undefined }>): Shape | undefined {
-  const { shape } = required(context, 0);
-  if (shape === undefined) return undefined;
-  const axes = context.attrs.axes ?? shape.map((_, i) => i);
-  const sizes = context.x[3] === undefined ? undefined : contentOf(context.x[3]);
-  const scales = context.x[2]?.constant === undefined ? undefined : tensorNumbers(context.x[2].constant);
-  const result = [...shape];
-  axes.forEach((axis, i) => {
-    const at = axis < 0 ? axis + shape.length : axis;
-    const scale = scales?.[i];
-    const size = sizes?.[i];
-    if (size !== undefined) result[at] = size;
-    else if (scale !== undefined) result[at] = scaleDim(result[at] as Dim, scale);
-    else result[at] = context.fresh();
-  });
-  return result;
-}
-
 export const network = {
   MatMul: defineOp({ attrs: {}, infer: (context) => [{ dtype: required(context, 0).dtype, shape: matmulShape(context) }] }),
   Gemm: defineOp({
@@ -203,25 +182,6 @@ export const network = {
     },
   }),
   LpNormalization: defineOp({ attrs: { axis: int(-1), p: int(2) }, infer: sameAsInput }),
-  Resize: defineOp({
-    attrs: {
-      antialias: int(0),
-      axes: ints(),
-      coordinate_transformation_mode: string("half_pixel"),
-      cubic_coeff_a: float(-0.75),
-      exclude_outside: int(0),
-      extrapolation_value: float(0),
-      keep_aspect_ratio_policy: string("stretch"),
-      mode: string("nearest"),
-      nearest_mode: string("round_prefer_floor"),
-    },
-    infer: (context) => [{ dtype: required(context, 0).dtype, shape: resized(context) }],
-  }),
-  If: defineOp({ attrs: {}, infer: (context) => Array.from({ length: context.outputs }, () => ({ dtype: "undefined" as const, shape: undefined })) }),
-  Constant: defineOp({
-    attrs: { value_floats: floats() },
-    infer: () => [{ dtype: "undefined", shape: undefined }],
-  }),
 } as const;
 
 /** Static kernel sizes of a convolution-like node. */

@@ -47,6 +47,12 @@ function stackedRows(op: OpBuilder, side: Side, group: number, axis: WindowAxis,
   return op.reshape(stacked, shape);
 }
 
+/** Whether a shift leaves nothing of a row: dilated kernels reach beyond small maps. */
+function shiftedOut(side: Side, begin: number, like: Value): boolean {
+  const [from, to] = [dimsOf(side.value)[3], dimsOf(like)[3]];
+  return typeof from === "number" && typeof to === "number" && (begin <= -from || begin >= to);
+}
+
 /** Pads of the width that shift a tensor by `begin` and make it `width` wide; run-time sizes where they are symbolic. */
 function shiftedColumns(op: OpBuilder, side: Side, begin: number, like: Value): Value {
   const widen = subDims(dimsOf(like)[3] as Dim, addDims(dimsOf(side.value)[3] as Dim, begin));
@@ -72,7 +78,7 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
   const stacked = stackedRows(op, left, group, vertical, rows, count, -sign * vertical.padBegin, sign * vertical.dilation);
   const columns = Array.from({ length: horizontal.size }, (_, j) => {
     const begin = sign * (j * horizontal.dilation - horizontal.padBegin);
-    return shiftedColumns(op, right, begin, left.value);
+    return shiftedOut(right, begin, left.value) ? undefined : shiftedColumns(op, right, begin, left.value);
   });
   const flat = (value: Value) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, right.channels, -1])], 0));
   // [N, g, L·kh, R] per column of the kernel, summed over the batch.
@@ -80,10 +86,13 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
   const { size: kh } = vertical;
   const { size: kw } = horizontal;
   let products: Value;
-  if (right.channels * horizontal.size <= narrow * 2 && left.channels <= narrow && kw > 1) {
-    products = op.reshape(times(op.concat(columns.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
+  const seen = columns.filter((column) => column !== undefined);
+  if (right.channels * horizontal.size <= narrow * 2 && left.channels <= narrow && kw > 1 && seen.length === kw) {
+    products = op.reshape(times(op.concat(seen.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
   } else {
-    const parts = columns.map((column) => op.reshape(times(flat(column)), [group, left.channels, kh, 1, right.channels]));
+    const shape = [group, left.channels, kh, 1, right.channels];
+    const zeros = () => op.expand(op.scalar(dy.dtype, 0), op.ints(shape));
+    const parts = columns.map((column) => (column === undefined ? zeros() : op.reshape(times(flat(column)), shape)));
     products = op.concat(parts, 3);
   }
   // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].

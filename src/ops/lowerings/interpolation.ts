@@ -17,7 +17,7 @@ export interface AxisSizes {
 }
 
 /** `[size]`: 0, 1, 2 … as float32. */
-function counting(op: OpBuilder, size: Value): Value {
+export function counting(op: OpBuilder, size: Value): Value {
   const count = op.cast(size, "int64");
   return op.cast(op.emit("Range", [op.scalar("int64", 0), count, op.scalar("int64", 1)]), "float32");
 }

@@ -2,13 +2,10 @@
 
 import type { Dim } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
-import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
+import { dimsOf } from "../../ops/builder.ts";
 import { OhemgenError } from "../../support/errors.ts";
+import { perChannel } from "./norms.ts";
 import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
-
-function perChannel(op: OpBuilder, vector: Value, rank: number): Value {
-  return op.unsqueeze(vector, Array.from({ length: rank - 2 }, (_, i) => i + 1));
-}
 
 /**
  * Frozen statistics right behind a convolution: y = (w·s) ∗ x + (b - mean)·s + bias with s = scale/√(var + ε). The
@@ -73,12 +70,14 @@ function samePads(size: Dim, stride: number, extent: number): number | undefined
   return Math.max(0, (Math.ceil(size / stride) - 1) * stride + extent - size);
 }
 
-const explicitPads: Converter = ({ node, x, input, ints, string, same }) => {
+/**
+ * Pads of a node, with those that `auto_pad` means.
+ * @throws OhemgenError E131 where they depend on a dynamic size
+ */
+export function impliedPads({ node, x, input, ints, string }: ConvertContext): readonly number[] | undefined {
   const autoPad = string("auto_pad", "NOTSET");
-  const plain = Object.fromEntries(Object.entries(node.attributes).map(([name, attribute]) => [name, attribute.value]));
-  const { auto_pad: _, ...attrs } = plain;
-  if (autoPad === "NOTSET" || autoPad === "") return same({ attrs });
-  if (autoPad === "VALID") return same({ attrs: { ...attrs, pads: undefined } });
+  if (autoPad === "NOTSET" || autoPad === "") return ints("pads");
+  if (autoPad === "VALID") return undefined;
   const kernel = ints("kernel_shape") ?? (x[1]?.shape?.slice(2) as readonly number[] | undefined) ?? [];
   const totals = dimsOf(input(0)).slice(2).map((size, i) => {
     const total = samePads(size, ints("strides")?.[i] ?? 1, ((kernel[i] ?? 1) - 1) * (ints("dilations")?.[i] ?? 1) + 1);
@@ -91,7 +90,13 @@ const explicitPads: Converter = ({ node, x, input, ints, string, same }) => {
   });
   const less = totals.map((total) => Math.floor(total / 2));
   const more = totals.map((total) => Math.ceil(total / 2));
-  return same({ attrs: { ...attrs, pads: autoPad === "SAME_LOWER" ? [...more, ...less] : [...less, ...more] } });
+  return autoPad === "SAME_LOWER" ? [...more, ...less] : [...less, ...more];
+}
+
+export const explicitPads: Converter = (context) => {
+  const plain = Object.fromEntries(Object.entries(context.node.attributes).map(([name, attribute]) => [name, attribute.value]));
+  const { auto_pad: _, ...attrs } = plain;
+  return context.same({ attrs: { ...attrs, pads: impliedPads(context) } });
 };
 
 /** `output_shape` and `auto_pad` of a transposed convolution become pads: total = s·(size - 1) + padding + extent - output. */
@@ -118,40 +123,9 @@ const transposedPads: Converter = ({ node, x, input, ints, string, same }) => {
   return same({ attrs: { ...attrs, pads: autoPad === "SAME_UPPER" ? [...half, ...rest] : [...rest, ...half] } });
 };
 
-/** GELU: x·½·(1 + erf(x/√2)), or its tanh form. */
-const gelu: Converter = ({ op, input, string }) => {
-  const x = input(0);
-  if (string("approximate", "none") === "tanh") {
-    const inner = op.mul(op.add(x, op.mul(op.mul(op.mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
-    return [op.mul(op.mul(x, 0.5), op.add(op.tanh(inner), 1))];
-  }
-  return [op.mul(op.mul(x, 0.5), op.add(op.emit("Erf", [op.mul(x, Math.SQRT1_2)]), 1))];
-};
-
-/** Groups of channels normalized together: InstanceNormalization of the groups, then scale and bias. */
-const groupNormalization: Converter = ({ op, input, int, float, version }) => {
-  const x = input(0);
-  const rank = dimsOf(x).length;
-  const groups = int("num_groups", 1);
-  const rows = op.reshape(x, op.concat([op.dim(x, 0), op.ints([groups, -1])], 0));
-  const mean = op.reduceMean(rows, [2], true);
-  const centered = op.sub(rows, mean);
-  const variance = op.reduceMean(op.mul(centered, centered), [2], true);
-  const normalized = op.mul(centered, op.reciprocal(op.sqrt(op.add(variance, float("epsilon", 1e-5)))));
-  // Before opset 21 scale and bias had one element per group.
-  const channelwise = (vector: Value) => perChannel(op, vector, rank);
-  if (version >= 21) return [op.add(op.mul(op.reshapeLike(normalized, x), channelwise(input(1))), channelwise(input(2)))];
-  const perGroup = (vector: Value) => op.unsqueeze(vector, [1]);
-  return [op.reshapeLike(op.add(op.mul(normalized, perGroup(input(1))), perGroup(input(2))), x)];
-};
-
 export const layers = defineConverters({
   BatchNormalization: batchNormalization,
   Conv: explicitPads,
   MaxPool: explicitPads,
-  AveragePool: explicitPads,
   ConvTranspose: transposedPads,
-  Gelu: gelu,
-  Swish: ({ op, input, float }) => [op.mul(input(0), op.sigmoid(op.mul(input(0), float("alpha", 1))))],
-  GroupNormalization: groupNormalization,
 });

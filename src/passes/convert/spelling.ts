@@ -107,13 +107,6 @@ function split({ op, node, x, ints, int, version, same }: ConvertContext): reado
   return sizes === undefined ? same({ attrs: { axis, num_outputs: node.outputs.length } }) : same({ inputs: [x[0], op.ints(sizes)], attrs: { axis } });
 }
 
-function pad({ op, x, input, ints, float, string, version, same }: ConvertContext): readonly Value[] {
-  if (version >= 11) return same();
-  const amounts = ints("pads") ?? [];
-  const value = float("value", 0);
-  return same({ inputs: [x[0], op.ints(amounts), value === 0 ? undefined : op.scalar(input(0).dtype, value)], attrs: { mode: string("mode", "constant") } });
-}
-
 export const spelling = defineConverters({
   Constant: ({ op, node }) => {
     const tensor = tensorOfConstant(node.attributes);
@@ -141,7 +134,6 @@ export const spelling = defineConverters({
   Resize: resize,
   Slice: slice,
   Split: split,
-  Pad: pad,
   Clip({ op, x, input, float, version, same }) {
     if (version >= 11) return same({ attrs: {} });
     const low = bound(op, input(0), float("min", Number.NEGATIVE_INFINITY), Number.NEGATIVE_INFINITY);

@@ -1,0 +1,36 @@
+/** From a model on disk to a training folder on disk. Whatever can refuse does so before anything is written. */
+
+import { attach } from "../attach/attach.ts";
+import type { Manifest } from "../attach/manifest.ts";
+import type { AttachOptions } from "../attach/options.ts";
+import { readModelFile } from "../files/model-file.ts";
+import { completeManifest, defaultTrainingFolder, refuseTrainingFolder, sha256, writeTrainingFolder } from "../files/training-folder.ts";
+import { OhemgenError } from "../support/errors.ts";
+
+export interface AttachFileOptions {
+  readonly out: string | undefined;
+  readonly force: boolean;
+  readonly dryRun: boolean;
+  readonly options: AttachOptions;
+}
+
+export function attachFile(path: string, { out, force, dryRun, options }: AttachFileOptions): { dir: string; manifest: Manifest } {
+  const dir = out ?? defaultTrainingFolder(path);
+  if (!dryRun) refuseTrainingFolder(dir, { force });
+  const { bytes, model } = readModelFile(path);
+  const result = inModel(path, () => attach(model, options));
+  const source = { path, sha256: sha256(bytes) };
+  const manifest = dryRun ? completeManifest(dir, result, source) : writeTrainingFolder(dir, result, source, { force });
+  return { dir, manifest };
+}
+
+/** Adds the file's name to errors about what is in it; wrong options are not the file's fault. */
+function inModel<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof OhemgenError) || error.exitCode === 2 || error.message.includes(path)) throw error;
+    const { code, where = path, hint, exitCode } = error;
+    throw new OhemgenError(`${path}: ${error.message}`, { code, where, exitCode, ...(hint === undefined ? {} : { hint }), cause: error });
+  }
+}

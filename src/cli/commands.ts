@@ -1,0 +1,12 @@
+/** The commands, in the order of the help. A module here loads nothing heavy: a command imports what it needs when it runs. */
+
+import type { Command } from "./command.ts";
+import { attachCommand } from "./commands/attach.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { emitCommand } from "./commands/emit.ts";
+import { evalCommand } from "./commands/eval.ts";
+import { exportCommand } from "./commands/export.ts";
+import { predictCommand } from "./commands/predict.ts";
+import { trainCommand } from "./commands/train.ts";
+
+export const commands: readonly Command[] = [attachCommand, trainCommand, evalCommand, predictCommand, exportCommand, emitCommand, demoCommand];

@@ -1,0 +1,25 @@
+/** `ohemgen export`: trained numbers back into the original file, or as safetensors under their own names. */
+
+import { defineCommand, type Result } from "../command.ts";
+import { plural } from "../table.ts";
+
+export const exportCommand = defineCommand({
+  name: "export",
+  summary: "put trained weights back into the original model",
+  argument: { name: "dir", describe: "the training folder" },
+  options: {
+    out: { kind: "text", short: "o", required: true, describe: "file to write: .onnx, or .safetensors for the weights alone" },
+    checkpoint: { kind: "text", describe: "checkpoint to export", preset: "the initial state" },
+    model: { kind: "text", describe: "the original model", preset: "where the manifest says" },
+    force: { kind: "flag", describe: "replace an existing file" },
+  },
+  examples: [
+    ["ohemgen export model.train --checkpoint run/best.safetensors -o better.onnx", "the trained model"],
+    ["ohemgen export model.train -o weights.safetensors", "weights under their own names"],
+  ],
+  async run(values, dir): Promise<Result> {
+    const { exportFile } = await import("../export-file.ts");
+    const { files, tensors } = exportFile(dir, { ...values, force: values.force ?? false });
+    return { document: { files, tensors }, text: `${plural(tensors, "tensor")} written to ${files.join(", ")}` };
+  },
+});

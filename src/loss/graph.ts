@@ -1,0 +1,93 @@
+/** Stand-alone loss graphs: logits and labels in, the loss outputs and the gradient at the logits out. */
+
+import type { Dim } from "../ir/dims.ts";
+import type { GraphOutput, Model, Node, Value } from "../ir/graph.ts";
+import { OpBuilder } from "../ops/builder.ts";
+import { usageError } from "../support/errors.ts";
+import { version } from "../support/version.ts";
+import { type LossOutputs, ohemLovasz } from "./loss.ts";
+import type { ResolvedLossOptions } from "./options.ts";
+
+export type LossKind = "ohem-ce" | "lovasz-softmax" | "ohem-lovasz";
+
+export interface LossModelRequest {
+  /** [N,C,h,w]; a name is a size of the run. */
+  readonly logitsShape: readonly Dim[];
+  /** [H,W]; default: the logits' size. */
+  readonly labelSize?: readonly [Dim, Dim];
+  readonly labelType: "uint8" | "int32" | "int64";
+  readonly options: ResolvedLossOptions;
+}
+
+/** What a kind leaves out of the options: the term it is not about. */
+export function optionsOfKind(kind: LossKind, options: ResolvedLossOptions): ResolvedLossOptions {
+  if (kind === "ohem-ce") return { ...options, lovasz: { ...options.lovasz, weight: 0 } };
+  if (kind === "lovasz-softmax") return { ...options, ce: { ...options.ce, weight: 0 } };
+  return options;
+}
+
+/** Outputs under their names in a file, `logits.grad` last. */
+export function namedOutputs(loss: LossOutputs, prefix = ""): GraphOutput[] {
+  const { ce, lovasz, valid, kept, invalidLabels, threshold, finite, gradient } = loss;
+  const values = { loss: loss.loss, ce, lovasz, valid, kept, invalid_labels: invalidLabels, threshold, finite, "logits.grad": gradient };
+  return Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [{ name: `${prefix}${name}`, value }]));
+}
+
+/**
+ * A model of opset 18 in the standard domain alone.
+ * @throws OhemgenError E010 for shapes or options that do not fit.
+ */
+export function lossModel(kind: LossKind, request: LossModelRequest): Model {
+  const { logitsShape, labelType, options } = request;
+  const [images, , height, width] = logitsShape;
+  const bad = logitsShape.find((dim) => typeof dim === "number" && !(Number.isSafeInteger(dim) && dim > 0));
+  if (logitsShape.length !== 4 || images === undefined || height === undefined || width === undefined || bad !== undefined) {
+    throw usageError(`the logits have the shape [${logitsShape.join(",")}]`, "Give N,C,h,w: sizes from 1, or names for sizes of the run.", "E010");
+  }
+  const [labelHeight, labelWidth] = request.labelSize ?? [height, width];
+  const op = new OpBuilder();
+  const logits = op.input("logits", "float32", logitsShape);
+  const labels = op.input("labels", labelType, [images, labelHeight, labelWidth]);
+  const loss = ohemLovasz(op.scope("loss"), logits, labels, optionsOfKind(kind, options), { gradient: true });
+  return modelOf(op, kind, [logits, labels], namedOutputs(loss));
+}
+
+/** Made of what the outputs need; each output is made by a node of its own. */
+export function modelOf(op: OpBuilder, name: string, inputs: readonly Value[], outputs: readonly GraphOutput[]): Model {
+  const taken = new Set<Value>(inputs);
+  const named = outputs.map((output) => {
+    let { value } = output;
+    while (taken.has(value) || value.constant !== undefined) {
+      value = op.append("Identity", "", [value], {}, [{ dtype: value.dtype, shape: value.shape }]).outputs[0] as Value;
+    }
+    taken.add(value);
+    return { name: output.name, value };
+  });
+  const nodes = neededNodes(op.draft.nodes, named.map(({ value }) => value));
+  return {
+    irVersion: 10,
+    opsets: new Map([["", 18]]),
+    producer: { name: "ohemgen", version },
+    functions: [],
+    graph: { name, inputs, outputs: named, initializers: [], nodes },
+  };
+}
+
+function neededNodes(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
+  const needed = new Set<Value>(outputs);
+  const kept = nodes.toReversed().filter((node) => {
+    if (!node.outputs.some((value) => value !== undefined && needed.has(value))) return false;
+    for (const value of valuesRead(node)) needed.add(value);
+    return true;
+  });
+  return kept.reverse();
+}
+
+/** Inputs of a node and what its subgraphs read. */
+function valuesRead({ inputs, attributes }: Node): Value[] {
+  const inner = Object.values(attributes).flatMap((attribute) => {
+    if (attribute.type !== "graph") return [];
+    return [...attribute.value.nodes.flatMap(valuesRead), ...attribute.value.outputs.map(({ value }) => value)];
+  });
+  return [...inputs.filter((value) => value !== undefined), ...inner];
+}

@@ -1,0 +1,64 @@
+/** Operators that resample pictures. */
+
+import { type Dim, scaleDim, type Shape } from "../../ir/dims.ts";
+import { tensorNumbers } from "../../ir/tensor.ts";
+import { contentOf, defineOp, float, type InferContext, int, ints, required, string } from "../define.ts";
+
+function resized(context: InferContext<{ axes: readonly number[] | undefined }>): Shape | undefined {
+  const { shape } = required(context, 0);
+  if (shape === undefined) return undefined;
+  const axes = context.attrs.axes ?? shape.map((_, i) => i);
+  const sizes = context.x[3] === undefined ? undefined : contentOf(context.x[3]);
+  const scales = context.x[2]?.constant === undefined ? undefined : tensorNumbers(context.x[2].constant);
+  const result = [...shape];
+  axes.forEach((axis, i) => {
+    const at = axis < 0 ? axis + shape.length : axis;
+    const scale = scales?.[i];
+    const size = sizes?.[i];
+    if (size !== undefined) result[at] = size;
+    else if (scale !== undefined) result[at] = scaleDim(result[at] as Dim, scale);
+    else result[at] = context.fresh();
+  });
+  return result;
+}
+
+export const sampling = {
+  Resize: defineOp({
+    attrs: {
+      antialias: int(0),
+      axes: ints(),
+      coordinate_transformation_mode: string("half_pixel"),
+      cubic_coeff_a: float(-0.75),
+      exclude_outside: int(0),
+      extrapolation_value: float(0),
+      keep_aspect_ratio_policy: string("stretch"),
+      mode: string("nearest"),
+      nearest_mode: string("round_prefer_floor"),
+    },
+    infer: (context) => [{ dtype: required(context, 0).dtype, shape: resized(context) }],
+  }),
+  GridSample: defineOp({
+    attrs: { align_corners: int(0), mode: string("bilinear"), padding_mode: string("zeros") },
+    infer: (context) => {
+      const { dtype, shape } = required(context, 0);
+      const points = required(context, 1).shape;
+      return [{ dtype, shape: shape === undefined || points === undefined ? undefined : [...shape.slice(0, 2), ...points.slice(1, -1)] }];
+    },
+  }),
+  RoiAlign: defineOp({
+    attrs: {
+      coordinate_transformation_mode: string("half_pixel"),
+      mode: string("avg"),
+      output_height: int(1),
+      output_width: int(1),
+      sampling_ratio: int(0),
+      spatial_scale: float(1),
+    },
+    infer: (context) => {
+      const { dtype, shape } = required(context, 0);
+      const [regions] = required(context, 1).shape ?? [];
+      const { output_height: height, output_width: width } = context.attrs;
+      return [{ dtype, shape: [regions ?? context.fresh(), shape?.[1] ?? context.fresh(), height, width] }];
+    },
+  }),
+} as const;

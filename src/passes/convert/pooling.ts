@@ -1,0 +1,108 @@
+/** Pools that opset 18 lacks or that few runtimes have kernels for, as sums over windows or scattered elements. */
+
+import { isStatic } from "../../ir/dims.ts";
+import type { Value } from "../../ir/graph.ts";
+import { tensorOf } from "../../ir/tensor.ts";
+import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
+import { windowAxes } from "../../ops/catalog/network.ts";
+import { constantInts } from "../../ops/define.ts";
+import { convAttributes, extent, type WindowAxis } from "../../ops/lowerings/conv-geometry.ts";
+import { windowCounts, windowSums } from "../../ops/lowerings/pool-windows.ts";
+import { OhemgenError } from "../../support/errors.ts";
+import { explicitPads, impliedPads } from "./layers.ts";
+import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
+
+function declaredAxes(context: ConvertContext): readonly WindowAxis[] {
+  const { ints } = context;
+  const attrs = { auto_pad: "NOTSET", dilations: ints("dilations"), pads: impliedPads(context), strides: ints("strides") };
+  return windowAxes(attrs, ints("kernel_shape") ?? []);
+}
+
+/** With `ceil_mode` the end is padded as far as the last window reaches, which has to begin inside input or pads. */
+function reachingAxes({ node, input, int }: ConvertContext, axes: readonly WindowAxis[]): readonly WindowAxis[] {
+  if (int("ceil_mode", 0) === 0) return axes;
+  const sizes = dimsOf(input(0)).slice(2);
+  if (!isStatic(sizes)) {
+    throw new OhemgenError(`${node.op} with ceil_mode and a dynamic size`, { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
+  }
+  return axes.map((axis, i) => {
+    const size = sizes[i] as number;
+    let last = Math.ceil((size + axis.padBegin + axis.padEnd - extent(axis)) / axis.stride);
+    if (last * axis.stride >= size + axis.padBegin) last -= 1;
+    return { ...axis, padEnd: last * axis.stride + extent(axis) - size - axis.padBegin };
+  });
+}
+
+/** Dilated windows came with opset 19: the mean is a sum by convolution over the pixels that count. */
+const averagePool: Converter = (context) => {
+  const { op, input, int, ints } = context;
+  if (ints("dilations")?.every((dilation) => dilation === 1) ?? true) return explicitPads(context);
+  const axes = declaredAxes(context);
+  const sums = windowSums(op, reachingAxes(context, axes), input(0));
+  return [op.div(sums, windowCounts(op, axes, input(0), sums, int("count_include_pad", 0) !== 0))];
+};
+
+/** |x|^p */
+function magnitude(op: OpBuilder, x: Value, p: number): Value {
+  if (p === 2) return op.mul(x, x);
+  return p === 1 ? op.abs(x) : op.pow(op.abs(x), p);
+}
+
+function root(op: OpBuilder, x: Value, p: number): Value {
+  if (p === 2) return op.sqrt(x);
+  return p === 1 ? x : op.pow(x, 1 / p);
+}
+
+/** (Σ |x|^p)^(1/p) over each window. */
+const lpPool: Converter = (context) => {
+  const { op, input, int } = context;
+  const p = int("p", 2);
+  return [root(op, windowSums(op, reachingAxes(context, declaredAxes(context)), magnitude(op, input(0), p)), p)];
+};
+
+const globalLpPool: Converter = ({ op, input, int }) => {
+  const p = int("p", 2);
+  const axes = dimsOf(input(0)).slice(2).map((_, i) => i + 2);
+  return [root(op, op.reduceSum(magnitude(op, input(0), p), axes, true), p)];
+};
+
+/** Elements put at their flat positions in zeros of the size before the pool. */
+const maxUnpool: Converter = (context) => {
+  const { op, input, x } = context;
+  const axes = declaredAxes(context);
+  const tail = op.ints(axes.map((axis) => axis.size - axis.padBegin - axis.padEnd));
+  const strides = op.ints(axes.map((axis) => axis.stride));
+  const spatial = op.add(op.mul(op.sub(op.shape(input(0), 2), 1), strides), tail);
+  const shape = x[2] ?? op.concat([op.shape(input(0), 0, 2), spatial], 0);
+  const count = op.emit("ReduceProd", [shape, op.ints([0])], { keepdims: 1 });
+  const zeros = op.expand(op.scalar(input(0).dtype, 0), count);
+  const flat = op.emit("ScatterElements", [zeros, op.reshape(input(1), [-1]), op.reshape(input(0), [-1])], { axis: 0 });
+  return [op.reshape(flat, shape)];
+};
+
+/** Columns `[N, C·k, L]` laid back over the picture: a transposed convolution of one-hot kernels. */
+const columnsToImage: Converter = ({ op, node, input, ints }) => {
+  const [image, block] = [constantInts(input(1)), constantInts(input(2))];
+  if (image === undefined || block === undefined) {
+    throw new OhemgenError("Col2Im of a size made at run time", { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
+  }
+  const axes = windowAxes({ auto_pad: "NOTSET", dilations: ints("dilations"), pads: ints("pads"), strides: ints("strides") }, block);
+  const room = axes.map((axis, i) => (image[i] as number) + axis.padBegin + axis.padEnd - extent(axis));
+  const blocks = axes.map((axis, i) => Math.floor((room[i] as number) / axis.stride) + 1);
+  const count = block.reduce((a, b) => a * b, 1);
+  const eye = Float32Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
+  const kernel = op.constant(tensorOf("float32", [count, 1, ...block], eye), "one_hot_kernel");
+  const maps = op.reshape(input(0), [-1, count, ...blocks]);
+  const full = op.emit("ConvTranspose", [maps, kernel], convAttributes({ axes, group: 1 }));
+  const rest = axes.map((axis, i) => (room[i] as number) % axis.stride);
+  const whole = op.pad(full, [0, 0, ...axes.map(() => 0), 0, 0, ...rest]);
+  return [op.reshape(whole, op.concat([op.dim(input(0), 0), op.ints([-1, ...image])], 0))];
+};
+
+export const pooling = defineConverters({
+  AveragePool: averagePool,
+  LpPool: lpPool,
+  GlobalLpPool: globalLpPool,
+  MaxUnpool: maxUnpool,
+  Col2Im: columnsToImage,
+});

@@ -1,0 +1,3 @@
+/** placeholder */
+import { defineConverters } from "./registry.ts";
+export const sampling = defineConverters({});

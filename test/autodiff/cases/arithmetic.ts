@@ -1,0 +1,70 @@
+/** Cases of elementwise arithmetic, powers and trigonometry. */
+
+import type { Case } from "../case.ts";
+import { apart, awayFrom, between, constant, data, scalar, x } from "../operands.ts";
+
+const unary = (op: string, sample = between(-1.5, 1.5), attrs: Record<string, unknown> = {}): Case => ({ op, inputs: [x([2, 3, 2], sample)], attrs });
+
+const broadcasts = (op: string, sample = between(-1.5, 1.5), second = sample): Case[] => [
+  { op, about: "equal shapes", inputs: [x([2, 3], sample), x([2, 3], second)] },
+  { op, about: "ones in both", inputs: [x([2, 1, 3], sample), x([4, 1], second)] },
+  { op, about: "a scalar", inputs: [x([2, 3], sample), x([], second)] },
+  { op, about: "fewer dimensions first", inputs: [x([3], sample), x([2, 2, 3], second)] },
+];
+
+export const arithmetic: readonly Case[] = [
+  unary("Identity"),
+  ...broadcasts("Add"),
+  ...broadcasts("Sub"),
+  ...broadcasts("Mul"),
+  ...broadcasts("Div", between(-1.5, 1.5), awayFrom([-0.3, 0, 0.3], 0.5, 2)),
+  unary("Neg"),
+  { op: "Sum", inputs: [x([2, 3]), x([3]), x([2, 1])] },
+  { op: "Mean", inputs: [x([2, 3]), x([3]), x([2, 1])] },
+  { op: "Mean", about: "one input", inputs: [x([2, 3])] },
+  { op: "Max", inputs: [x([2, 3], apart), x([1, 3], between(-0.001, 0.001)), x([], between(-0.21, -0.19))] },
+  { op: "Max", about: "one input", inputs: [x([2, 3])] },
+  { op: "Min", inputs: [x([4, 3], apart), x([3], between(-0.001, 0.001))] },
+  ...broadcasts("Pow", between(0.5, 2), between(-2, 2)),
+  { op: "Pow", about: "integer exponent", inputs: [x([2, 3], awayFrom([0])), constant("int64", [], [3])] },
+  { op: "Pow", about: "square of any sign", inputs: [x([2, 3]), scalar(2)] },
+  { op: "Pow", about: "exponents 0 and 1", inputs: [x([2, 3], awayFrom([0])), constant("float32", [3], [0, 1, -1])] },
+  unary("Abs", awayFrom([0])),
+  unary("Sqrt", between(0.3, 2)),
+  unary("Exp"),
+  unary("Log", between(0.3, 2)),
+  unary("Reciprocal", between(0.4, 2)),
+  unary("Erf"),
+  unary("Sin"),
+  unary("Cos"),
+  unary("Tan", between(-1, 1)),
+  unary("Asin", between(-0.7, 0.7)),
+  unary("Acos", between(-0.7, 0.7)),
+  unary("Atan"),
+  unary("Sinh"),
+  unary("Cosh"),
+  unary("Asinh"),
+  unary("Acosh", between(1.4, 3)),
+  unary("Atanh", between(-0.6, 0.6)),
+  { op: "Mod", about: "fmod of a tensor and a scalar", inputs: [x([2, 3], awayFrom([-1.4, -0.7, 0, 0.7, 1.4])), scalar(0.7)], attrs: { fmod: 1 } },
+  {
+    op: "Mod",
+    about: "fmod, divisor differentiated",
+    inputs: [x([2, 3], between(2.2, 2.8)), x([3], between(0.9, 1))],
+    attrs: { fmod: 1 },
+  },
+  { op: "Where", inputs: [data("bool", [2, 1], [1, 0]), x([2, 3]), x([3])] },
+  { op: "Where", about: "scalars", inputs: [data("bool", [2, 3], [1, 0, 0, 1, 1, 0]), x([]), x([1, 1])] },
+  { op: "Cast", inputs: [x([2, 3])], attrs: { to: 1 } },
+  { op: "CastLike", inputs: [x([2, 3]), data("float32", [1], [1])], opset: 18 },
+  { op: "Einsum", about: "product of matrices", inputs: [x([2, 3]), x([3, 4])], attrs: { equation: "ij,jk->ik" } },
+  { op: "Einsum", about: "attention", inputs: [x([2, 3, 2, 4]), x([2, 5, 2, 4])], attrs: { equation: "bqhd, bkhd -> bhqk" } },
+  { op: "Einsum", about: "sum of one operand", inputs: [x([2, 3, 4])], attrs: { equation: "ijk->j" } },
+  { op: "Einsum", about: "implicit output", inputs: [x([2, 3]), x([3, 4])], attrs: { equation: "ji,ik" } },
+  { op: "Einsum", about: "an ellipsis", inputs: [x([2, 5, 3]), x([3, 4])], attrs: { equation: "...i,ij->...j" } },
+  { op: "Einsum", about: "broadcast ellipses", inputs: [x([2, 1, 3, 4]), x([5, 4, 2])], attrs: { equation: "...ij,...jk->...ik" } },
+  { op: "Einsum", about: "three operands", inputs: [x([2, 3]), x([3, 4]), x([4])], attrs: { equation: "ij,jk,k->i" } },
+  { op: "Einsum", about: "outer product", inputs: [x([2]), x([3])], attrs: { equation: "i,j->ij" } },
+  { op: "Einsum", about: "an index only one operand has and the result lacks", inputs: [x([2, 3]), x([2, 4])], attrs: { equation: "ij,ik->i" } },
+  { op: "Einsum", about: "transposition", inputs: [x([2, 3, 4])], attrs: { equation: "abc->cab" } },
+];

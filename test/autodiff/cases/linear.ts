@@ -1,0 +1,45 @@
+/** Cases of matrix products. */
+
+import type { Case } from "../case.ts";
+import { between, w, x } from "../operands.ts";
+
+const products: readonly [string, number[], number[]][] = [
+  ["vectors", [3], [3]],
+  ["vector and matrix", [3], [3, 2]],
+  ["matrix and vector", [2, 3], [3]],
+  ["vector and stack", [3], [2, 3, 4]],
+  ["stack and vector", [2, 4, 3], [3]],
+  ["matrices", [2, 3], [3, 4]],
+  ["stack and matrix", [5, 2, 3], [3, 4]],
+  ["matrix and stack", [2, 3], [5, 3, 4]],
+  ["stacks", [5, 2, 3], [5, 3, 4]],
+  ["stacks that broadcast", [5, 1, 2, 3], [4, 3, 2]],
+  ["a stack of one", [1, 2, 3], [4, 3, 2]],
+];
+
+const gemm = (about: string, a: number[], b: number[], c: number[] | undefined, attrs: Record<string, unknown> = {}): Case => ({
+  op: "Gemm",
+  about,
+  inputs: c === undefined ? [x(a), w(b)] : [x(a), w(b), w(c)],
+  attrs,
+});
+
+const matrix = between(-1, 1);
+
+export const linear: readonly Case[] = [
+  ...products.map(([about, a, b]): Case => ({ op: "MatMul", about, inputs: [x(a), x(b)] })),
+  { op: "MatMul", about: "a weight", inputs: [x([2, 4, 3]), w([3, 5])] },
+  { op: "MatMul", about: "a weight before", inputs: [w([5, 4]), x([2, 4, 3])] },
+  gemm("plain", [2, 3], [3, 4], undefined),
+  gemm("bias", [2, 3], [3, 4], [4]),
+  gemm("bias column", [2, 3], [3, 4], [2, 1]),
+  gemm("scalar bias", [2, 3], [3, 4], []),
+  gemm("alpha and beta", [2, 3], [3, 4], [1, 4], { alpha: 0.5, beta: 0.25 }),
+  gemm("transA", [3, 2], [3, 4], [4], { transA: 1 }),
+  gemm("transB", [2, 3], [4, 3], [4], { transB: 1 }),
+  gemm("transA and transB", [3, 2], [4, 3], [2, 4], { transA: 1, transB: 1, alpha: 1.5 }),
+  { op: "Gemm", about: "everything dynamic", inputs: [x([2, 3]), x([3, 4]), x([4])] },
+  { op: "Det", about: "1×1", inputs: [x([3, 1, 1], matrix, [1, 2])] },
+  { op: "Det", about: "2×2", inputs: [x([2, 2], matrix, [0, 1])] },
+  { op: "Det", about: "3×3, stacked", inputs: [x([2, 2, 3, 3], matrix, [2, 3])] },
+];

@@ -1,0 +1,36 @@
+"""Runs torch.optim on given gradients and prints the parameters after every step as JSON.
+
+Input on stdin: {"kind", "options", "groups": [{"offset", "length", "lr", "weight_decay"}], "params": [...],
+"gradients": [[...], ...], "clip": number}. Everything in float64: the update under test is float32.
+"""
+
+import json
+import sys
+
+import torch
+
+
+def main() -> None:
+    case = json.load(sys.stdin)
+    start = torch.tensor(case["params"], dtype=torch.float64)
+    groups = []
+    for group in case["groups"]:
+        part = torch.nn.Parameter(start[group["offset"] : group["offset"] + group["length"]].clone())
+        groups.append({"params": [part], "lr": group["lr"], "weight_decay": group["weight_decay"]})
+    optimizer_class = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[case["kind"]]
+    optimizer = optimizer_class(groups, lr=1.0, **case["options"])
+    steps = []
+    for gradient in case["gradients"]:
+        flat = torch.tensor(gradient, dtype=torch.float64)
+        for group, source in zip(optimizer.param_groups, case["groups"]):
+            group["params"][0].grad = flat[source["offset"] : source["offset"] + source["length"]].clone()
+        parts = [group["params"][0] for group in optimizer.param_groups]
+        norm = flat.norm().item()
+        if case["clip"] > 0:
+            norm = torch.nn.utils.clip_grad_norm_(parts, case["clip"]).item()
+        optimizer.step()
+        steps.append({"params": torch.cat([part.detach() for part in parts]).tolist(), "norm": norm})
+    json.dump(steps, sys.stdout)
+
+
+main()
