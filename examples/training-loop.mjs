@@ -25,8 +25,16 @@ const classes = Math.max(2, manifest.heads[0].classes);
 const count = (shape) => shape.reduce((a, b) => a * b, 1);
 
 const feeds = {
-  [image]: new ort.Tensor("float32", Float32Array.from({ length: count(imageShape) }, (_, i) => Math.sin(i * 12.9898)), imageShape),
-  labels: new ort.Tensor("uint8", Uint8Array.from({ length: count(labelShape) }, (_, i) => Math.floor(i / 97) % classes), labelShape),
+  [image]: new ort.Tensor(
+    "float32",
+    Float32Array.from({ length: count(imageShape) }, (_, i) => Math.sin(i * 12.9898)),
+    imageShape,
+  ),
+  labels: new ort.Tensor(
+    "uint8",
+    Uint8Array.from({ length: count(labelShape) }, (_, i) => Math.floor(i / 97) % classes),
+    labelShape,
+  ),
   learning_rate: new ort.Tensor("float32", new Float32Array([1e-3]), []),
 };
 

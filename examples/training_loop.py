@@ -29,7 +29,7 @@ generator = np.random.default_rng(0)
 feeds = {
     image: generator.standard_normal(sizes, dtype=np.float32),
     "labels": generator.integers(0, classes, (sizes[0], sizes[2], sizes[3]), dtype=inputs["labels"]["type"]),
-    "learning_rate": np.float32(1e-3),
+    "learning_rate": np.array(1e-3, dtype=np.float32),
 }
 
 for step in range(1, steps + 1):

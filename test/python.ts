@@ -35,10 +35,15 @@ export function havePython(): boolean {
 /** A test that needs Python. */
 export const pythonTest = test.skipIf(!havePython());
 
+/** The interpreter itself, inside a `pythonTest`. */
+export function pythonPath(): string {
+  if (found === undefined) throw new Error("no Python: use pythonTest");
+  return found;
+}
+
 /** Output of a script in test/python. */
 export function python(script: string, args: readonly string[] = [], input = ""): string {
-  if (found === undefined) throw new Error("no Python: use pythonTest");
-  return execFileSync(found, [`${scripts}/${script}`, ...args], { input, encoding: "utf8", maxBuffer: 1 << 28 });
+  return execFileSync(pythonPath(), [`${scripts}/${script}`, ...args], { input, encoding: "utf8", maxBuffer: 1 << 28 });
 }
 
 /** A script that takes a JSON document and prints one. */

@@ -8,13 +8,11 @@ import { ohemLovasz } from "../loss/loss.ts";
 import { allFinite, optimizerStep } from "../optim/update.ts";
 import { stateNames } from "../optim/options.ts";
 import { OpBuilder } from "../ops/builder.ts";
+import { finishModel } from "../ops/finish.ts";
 import { inline } from "../passes/inline.ts";
-import { type Normalized, neededNodes, targetOpset } from "../passes/normalize.ts";
+import type { Normalized } from "../passes/normalize.ts";
 import { bug } from "../support/errors.ts";
 import type { Plan } from "./plan.ts";
-import { version } from "../support/version.ts";
-
-export const irVersion = 10;
 
 interface Inputs {
   readonly params: Value;
@@ -94,27 +92,6 @@ function nextStatistics(plan: Plan, started: Started): Value | undefined {
   return at.concat(parts, 0);
 }
 
-function modelOf(op: OpBuilder, name: string, inputs: readonly Value[], outputs: readonly GraphOutput[]): Model {
-  const taken = new Set<Value>(inputs);
-  const named = outputs.map((output) => {
-    // An output takes its name from the node that makes it: what is an input, a constant or an output already gets one.
-    let { value } = output;
-    while (taken.has(value) || value.constant !== undefined) {
-      value = op.append("Identity", "", [value], {}, [{ dtype: value.dtype, shape: value.shape }]).outputs[0] as Value;
-    }
-    taken.add(value);
-    return { name: output.name, value };
-  });
-  const nodes = neededNodes(op.draft.nodes, named.map(({ value }) => value));
-  return {
-    irVersion,
-    opsets: new Map([["", targetOpset]]),
-    producer: { name: "ohemgen", version },
-    functions: [],
-    graph: { name, inputs, outputs: named, initializers: [], nodes },
-  };
-}
-
 const lossOutputs = (loss: TotalLoss): GraphOutput[] => loss.outputs.map(({ name, value }) => ({ name, value }));
 
 /** Everything in one graph: images, labels, learning rate and state in; losses and the next state out. */
@@ -136,7 +113,7 @@ export function trainStep(plan: Plan): Model {
   }
   const all = [...plan.training.inputs, inputs.labels, learningRate, ...names.map((name) => state[name] as Value), ...(inputs.statistics ? [inputs.statistics] : [])];
   const outputs = [...lossOutputs(loss), { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }, ...next];
-  return modelOf(op, "train_step", all, outputs);
+  return finishModel(op, "train_step", all, outputs);
 }
 
 function stateInputs(op: OpBuilder, plan: Plan, params: Value): Record<string, Value> {
@@ -157,7 +134,7 @@ export function gradientGraph(plan: Plan): Model {
   const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient }];
   if (statistics !== undefined) outputs.push({ name: "running_stats.next", value: statistics });
   const all = [...plan.training.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
-  return modelOf(op, "gradient", all, outputs);
+  return finishModel(op, "gradient", all, outputs);
 }
 
 /** The optimizer alone: gradient, learning rate and state in, the next state out. */
@@ -171,7 +148,7 @@ export function updateGraph(plan: Pick<Plan, "optimizer" | "layout">): Model {
   const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
   const next = Object.keys(state).map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
   const outputs = [...next, { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }];
-  return modelOf(op, "update", [gradient, learningRate, ...Object.values(state)], outputs);
+  return finishModel(op, "update", [gradient, learningRate, ...Object.values(state)], outputs);
 }
 
 export function evalStep(plan: Plan): Model {
@@ -187,5 +164,5 @@ export function evalStep(plan: Plan): Model {
     { name: "prediction", value: counted.prediction },
   ];
   const all = [...plan.evaluation.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
-  return modelOf(op, "eval_step", all, outputs);
+  return finishModel(op, "eval_step", all, outputs);
 }

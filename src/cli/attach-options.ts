@@ -123,7 +123,7 @@ function parseLabelSize(text: string | undefined): AttachOptions["labelSize"] | 
   return [height, width];
 }
 
-function readClassNames(path: string): string[] {
+export function readClassNames(path: string): string[] {
   const names = readOptionFile("class-names", path)
     .split(/\r?\n/)
     .map((line) => line.trim());

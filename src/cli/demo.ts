@@ -17,6 +17,7 @@ import { countPixels, emptyConfusion, type Scores, scoresOf } from "../train/met
 import { pairFiles } from "../train/pairing.ts";
 import { predictPicture } from "../train/predict.ts";
 import { attachFile } from "./attach-file.ts";
+import { readClassNames } from "./attach-options.ts";
 import type { EvaluationDocument } from "./commands/eval.ts";
 import { evaluateFolder } from "./evaluation.ts";
 import { exportFile } from "./export-file.ts";
@@ -39,7 +40,7 @@ const marker = "ohemgen-demo.txt";
 export async function runDemo(out: string, steps: number, output: Output): Promise<DemoSummary> {
   const paths = demoPaths(out);
   freshFolder(out);
-  const classNames = ["sky", "building", "vegetation", "road", "vehicle", "person"];
+  const classNames = readClassNames(join(bundled, "classes.txt"));
   output.note("attaching the loss, the backward pass and the optimizer to the bundled model");
   const { manifest } = attachFile(paths.source, { out: paths.train, force: false, dryRun: false, options: { classNames } });
   const validation = { images: join(bundled, "val_images"), masks: join(bundled, "val_masks") };

@@ -1,10 +1,10 @@
 /** Stand-alone loss graphs: logits and labels in, the loss outputs and the gradient at the logits out. */
 
 import type { Dim } from "../ir/dims.ts";
-import type { GraphOutput, Model, Node, Value } from "../ir/graph.ts";
+import type { GraphOutput, Model } from "../ir/graph.ts";
 import { OpBuilder } from "../ops/builder.ts";
+import { finishModel } from "../ops/finish.ts";
 import { usageError } from "../support/errors.ts";
-import { version } from "../support/version.ts";
 import { type LossOutputs, ohemLovasz } from "./loss.ts";
 import type { ResolvedLossOptions } from "./options.ts";
 
@@ -49,45 +49,5 @@ export function lossModel(kind: LossKind, request: LossModelRequest): Model {
   const logits = op.input("logits", "float32", logitsShape);
   const labels = op.input("labels", labelType, [images, labelHeight, labelWidth]);
   const loss = ohemLovasz(op.scope("loss"), logits, labels, optionsOfKind(kind, options), { gradient: true });
-  return modelOf(op, kind, [logits, labels], namedOutputs(loss));
-}
-
-/** Made of what the outputs need; each output is made by a node of its own. */
-export function modelOf(op: OpBuilder, name: string, inputs: readonly Value[], outputs: readonly GraphOutput[]): Model {
-  const taken = new Set<Value>(inputs);
-  const named = outputs.map((output) => {
-    let { value } = output;
-    while (taken.has(value) || value.constant !== undefined) {
-      value = op.append("Identity", "", [value], {}, [{ dtype: value.dtype, shape: value.shape }]).outputs[0] as Value;
-    }
-    taken.add(value);
-    return { name: output.name, value };
-  });
-  const nodes = neededNodes(op.draft.nodes, named.map(({ value }) => value));
-  return {
-    irVersion: 10,
-    opsets: new Map([["", 18]]),
-    producer: { name: "ohemgen", version },
-    functions: [],
-    graph: { name, inputs, outputs: named, initializers: [], nodes },
-  };
-}
-
-function neededNodes(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
-  const needed = new Set<Value>(outputs);
-  const kept = nodes.toReversed().filter((node) => {
-    if (!node.outputs.some((value) => value !== undefined && needed.has(value))) return false;
-    for (const value of valuesRead(node)) needed.add(value);
-    return true;
-  });
-  return kept.reverse();
-}
-
-/** Inputs of a node and what its subgraphs read. */
-function valuesRead({ inputs, attributes }: Node): Value[] {
-  const inner = Object.values(attributes).flatMap((attribute) => {
-    if (attribute.type !== "graph") return [];
-    return [...attribute.value.nodes.flatMap(valuesRead), ...attribute.value.outputs.map(({ value }) => value)];
-  });
-  return [...inputs.filter((value) => value !== undefined), ...inner];
+  return finishModel(op, kind, [logits, labels], namedOutputs(loss));
 }

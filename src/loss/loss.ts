@@ -107,7 +107,7 @@ function softmaxTerms(op: OpBuilder, { logits, labels, options, channels, scale,
   const factor = scale === undefined ? undefined : scale * lovasz.weight;
   const p = lovasz.weight === 0 ? undefined : probabilities(op.scope("softmax"), head, labels, lovasz.ignore === "none");
   const surrogate = p && lovaszSoftmax(op.scope("lovasz"), p, labels, channels, lovasz, factor);
-  const finite = [logitsFinite(op.scope("finite"), logits, head.exponentialSum)];
+  const finite = [logitsFinite(op.scope("finite"), logits)];
   if (scale === undefined) return { ce: hard?.term, lovasz: surrogate, gradient: undefined, finite };
   const { base, parts } = softmaxGradient(op.scope("gradient"), head, p, hard?.gradient, surrogate?.gradient);
   if (checkTerms) finite.push(...parts.map((part) => allWithin(op.scope("finite"), part, gradientTermLimit)));

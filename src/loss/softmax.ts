@@ -12,7 +12,7 @@ export interface Softmax {
   readonly shifted: Value;
   /** exp(z − max z), [N,C,H·W] */
   readonly exponentials: Value;
-  /** Σ exp(z − max z), [N,1,H·W]: between 1 and C, and NaN exactly where a logit is NaN or +∞. */
+  /** Σ exp(z − max z), [N,1,H·W]: between 1 and C. */
   readonly exponentialSum: Value;
 }
 

@@ -6,6 +6,7 @@
 import { isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
 import type { Attribute, Graph, Model, Node, Value } from "../ir/graph.ts";
+import { capturedValues, neededNodes } from "../ir/needed.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
@@ -19,7 +20,6 @@ import type { Converter, ConvertContext } from "./convert/registry.ts";
 import { sampling } from "./convert/sampling.ts";
 import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
 
-export const targetOpset = 18;
 export const oldestOpset = 7;
 export const newestOpset = 28;
 
@@ -45,36 +45,6 @@ export interface Normalized {
   readonly nodes: readonly Node[];
   /** New running statistics by the statistic of the file, with `batchNorm: "batch"`. */
   readonly statistics: ReadonlyMap<Value, Value>;
-}
-
-/** Nodes that the targets depend on, in order. */
-export function neededNodes(nodes: readonly Node[], targets: Iterable<Value>): readonly Node[] {
-  const needed = new Set(targets);
-  const result: Node[] = [];
-  for (let i = nodes.length - 1; i >= 0; i--) {
-    const node = nodes[i] as Node;
-    if (!node.outputs.some((value) => value !== undefined && needed.has(value))) continue;
-    result.push(node);
-    for (const value of node.inputs) if (value !== undefined) needed.add(value);
-    for (const value of capturedValues(node)) needed.add(value);
-  }
-  return result.reverse();
-}
-
-/** Values of the surrounding graph that the subgraphs of a node read. */
-export function capturedValues(node: Node): readonly Value[] {
-  const captured: Value[] = [];
-  for (const attribute of Object.values(node.attributes)) {
-    if (attribute.type !== "graph") continue;
-    const inner = attribute.value as Graph;
-    const own = new Set<Value>([...inner.inputs, ...inner.initializers]);
-    for (const innerNode of inner.nodes) {
-      for (const value of [...innerNode.inputs, ...capturedValues(innerNode)]) if (value !== undefined && !own.has(value)) captured.push(value);
-      for (const value of innerNode.outputs) if (value !== undefined) own.add(value);
-    }
-    for (const output of inner.outputs) if (!own.has(output.value)) captured.push(output.value);
-  }
-  return captured;
 }
 
 function checkOpset(model: Model): number {

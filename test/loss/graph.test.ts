@@ -4,7 +4,8 @@ import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import type { Model, Node, Value } from "../../src/ir/graph.ts";
 import { confusion } from "../../src/loss/confusion.ts";
-import { type LossModelRequest, lossModel, modelOf } from "../../src/loss/graph.ts";
+import { type LossModelRequest, lossModel } from "../../src/loss/graph.ts";
+import { finishModel } from "../../src/ops/finish.ts";
 import { combineHeads } from "../../src/loss/heads.ts";
 import { ohemLovasz } from "../../src/loss/loss.ts";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
@@ -106,7 +107,7 @@ describe("exact weights", () => {
           { name: "weights", value: ranked.weights },
           { name: "positions", value: ranked.positions },
         ];
-        const session = await openModel(modelOf(op, "ranks", [errors, foreground, counts, lowest], outputs));
+        const session = await openModel(finishModel(op, "ranks", [errors, foreground, counts, lowest], outputs));
         await checkRanks(session, length, dtype);
         await session.release();
       }
@@ -208,7 +209,7 @@ describe("confusion", () => {
       const z = op.input("logits", "float32", shape);
       const y = op.input("labels", "uint8", [shape[0] as number, shape[2] as number, shape[3] as number]);
       const counted = confusion(op, z, y, resolveLossOptions({}));
-      const model = modelOf(op, "eval", [z, y], Object.entries(counted).map(([name, value]) => ({ name, value })));
+      const model = finishModel(op, "eval", [z, y], Object.entries(counted).map(([name, value]) => ({ name, value })));
       const session = await openModel(model);
       const out = await session.run({ logits: new ort.Tensor("float32", data, [n, classes, h, w]), labels: labelTensor("uint8", { shape: [n, h, w], data: labels }) });
       expect(Array.from(out["confusion"]?.data as BigInt64Array, Number)).toEqual(want);
@@ -232,7 +233,7 @@ describe("heads", () => {
     });
     const total = combineHeads(op, heads);
     const gradients = total.gradients.flatMap((value, i) => (value === undefined ? [] : [{ name: `grad${i}`, value }]));
-    const model = modelOf(op, "heads", [...logits, labels], [...total.outputs, { name: "finite", value: total.finite }, ...gradients]);
+    const model = finishModel(op, "heads", [...logits, labels], [...total.outputs, { name: "finite", value: total.finite }, ...gradients]);
     const data = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 3.7) * 2);
     const y = Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? 255 : i % 3));
     const session = await openModel(model);

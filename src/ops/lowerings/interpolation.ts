@@ -4,7 +4,7 @@
  */
 
 import type { Value } from "../../ir/graph.ts";
-import type { OpBuilder } from "../builder.ts";
+import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { OpAttributes } from "../catalog.ts";
 import { OhemgenError } from "../../support/errors.ts";
 
@@ -14,6 +14,12 @@ export interface AxisSizes {
   readonly output: Value;
   /** output / input, or the scale the node gives. */
   readonly scale: Value;
+}
+
+/** Size of an axis as a float32 scalar. */
+export function sizeAlong(op: OpBuilder, value: Value, axis: number): Value {
+  const dim = dimsOf(value)[axis];
+  return typeof dim === "number" ? op.scalar("float32", dim) : op.cast(op.squeeze(op.dim(value, axis), [0]), "float32");
 }
 
 /** `[size]`: 0, 1, 2 … as float32. */
@@ -35,7 +41,8 @@ function sourceCoordinates(op: OpBuilder, mode: string, { input, output, scale }
     case "asymmetric":
       return op.div(o, scale);
     case "tf_half_pixel_for_nn":
-      return op.div(op.add(o, 0.5), scale);
+      // The runtime leaves an axis alone whose size stays, where this formula is off by half an element.
+      return op.where(op.equal(scale, 1), o, op.div(op.add(o, 0.5), scale));
     case "half_pixel_symmetric": {
       const adjustment = op.div(output, op.mul(scale, input));
       const offset = op.mul(op.div(input, 2), op.sub(1, adjustment));

@@ -6,7 +6,7 @@ import { tensorNumbers } from "../../ir/tensor.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { OpAttributes } from "../catalog.ts";
-import { interpolationMatrix } from "./interpolation.ts";
+import { interpolationMatrix, sizeAlong } from "./interpolation.ts";
 
 /** Scale of each axis of x; `undefined` where it follows from the sizes. */
 function givenScales(attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | undefined)[] {
@@ -43,11 +43,6 @@ function sumOfRepeats(op: OpBuilder, x: Value, dy: Value, factors: readonly numb
   return op.reduceSum(op.reshape(dy, op.concat(shape, 0)), axes);
 }
 
-const size = (op: OpBuilder, value: Value, axis: number): Value => {
-  const dim = dimsOf(value)[axis] as Dim;
-  return typeof dim === "number" ? op.scalar("float32", dim) : op.cast(op.squeeze(op.dim(value, axis), [0]), "float32");
-};
-
 /** `matrixᵀ` applied along an axis of a tensor. */
 function applyTransposed(op: OpBuilder, matrix: Value, dy: Value, axis: number): Value {
   const rank = dimsOf(dy).length;
@@ -76,7 +71,7 @@ export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: 
   // The axis that shrinks most first would be cheapest; rows before columns keeps the larger product contiguous.
   for (let axis = from.length - 1; axis >= 0; axis--) {
     if (from[axis] === to[axis]) continue;
-    const [input, output] = [size(op, x, axis), size(op, dy, axis)];
+    const [input, output] = [sizeAlong(op, x, axis), sizeAlong(op, dy, axis)];
     const known = given[axis];
     const scale = known === undefined ? op.div(output, input) : op.scalar("float32", known);
     result = applyTransposed(op, interpolationMatrix(op, attrs, { input, output, scale }), result, axis);

@@ -1,0 +1,33 @@
+/** What a set of values depends on: dead nodes are those that are not in it. */
+
+import type { Graph, Node, Value } from "./graph.ts";
+
+/** Nodes that the targets depend on, in order. */
+export function neededNodes(nodes: readonly Node[], targets: Iterable<Value>): readonly Node[] {
+  const needed = new Set(targets);
+  const result: Node[] = [];
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i] as Node;
+    if (!node.outputs.some((value) => value !== undefined && needed.has(value))) continue;
+    result.push(node);
+    for (const value of node.inputs) if (value !== undefined) needed.add(value);
+    for (const value of capturedValues(node)) needed.add(value);
+  }
+  return result.reverse();
+}
+
+/** Values of the surrounding graph that the subgraphs of a node read. */
+export function capturedValues(node: Node): readonly Value[] {
+  const captured: Value[] = [];
+  for (const attribute of Object.values(node.attributes)) {
+    if (attribute.type !== "graph") continue;
+    const inner = attribute.value as Graph;
+    const own = new Set<Value>([...inner.inputs, ...inner.initializers]);
+    for (const innerNode of inner.nodes) {
+      for (const value of [...innerNode.inputs, ...capturedValues(innerNode)]) if (value !== undefined && !own.has(value)) captured.push(value);
+      for (const value of innerNode.outputs) if (value !== undefined) own.add(value);
+    }
+    for (const output of inner.outputs) if (!own.has(output.value)) captured.push(output.value);
+  }
+  return captured;
+}

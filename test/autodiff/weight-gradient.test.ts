@@ -1,0 +1,105 @@
+/** Every lowering of a convolution's weight gradient on every geometry it applies to, not only where it is chosen. */
+
+import { describe, expect, test } from "vitest";
+import { elementCount } from "../../src/ir/dims.ts";
+import type { Value } from "../../src/ir/graph.ts";
+import { tensorNumbers, tensorOf } from "../../src/ir/tensor.ts";
+import { OpBuilder } from "../../src/ops/builder.ts";
+import { windowAxes } from "../../src/ops/catalog/network.ts";
+import type { ConvGeometry } from "../../src/ops/lowerings/conv-geometry.ts";
+import { extent } from "../../src/ops/lowerings/conv-geometry.ts";
+import { convWeightGradient, type WeightGradientMethod } from "../../src/ops/lowerings/conv-weight-gradient.ts";
+import { convolution } from "./cases/convolution.ts";
+import { between, randomFrom } from "./operands.ts";
+import { openModel, type Ran } from "./runtime.ts";
+
+interface Setting {
+  readonly about: string;
+  readonly x: readonly number[];
+  readonly w: readonly number[];
+  readonly dy: readonly number[];
+  readonly geometry: ConvGeometry;
+}
+
+const settings: readonly Setting[] = convolution
+  .filter(({ op, attrs }) => op === "Conv" && attrs?.["auto_pad"] === undefined)
+  .map(({ about, inputs, attrs }) => {
+    const given = (attrs ?? {}) as Record<string, readonly number[]>;
+    const [x, w] = [inputs[0]?.dims as readonly number[], inputs[1]?.dims as readonly number[]];
+    const axes = windowAxes({ auto_pad: "NOTSET", dilations: given["dilations"], pads: given["pads"], strides: given["strides"] }, w.slice(2));
+    const spatial = axes.map((axis, i) => Math.floor(((x[i + 2] as number) + axis.padBegin + axis.padEnd - extent(axis)) / axis.stride) + 1);
+    const group = (attrs?.["group"] as number | undefined) ?? 1;
+    return { about: about as string, x, w, dy: [x[0] as number, w[0] as number, ...spatial], geometry: { axes, group } };
+  });
+
+const methods: readonly WeightGradientMethod[] = ["product", "rows", "position", "columns", "grouped-convolution"];
+
+function applies(method: WeightGradientMethod, { geometry: { axes, group }, w }: Setting): boolean {
+  const unit = axes.every((axis) => axis.stride === 1);
+  switch (method) {
+    case "product":
+      return unit && group === 1 && axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
+    case "rows":
+      return unit && axes.length === 2;
+    case "columns":
+      return group === 1;
+    case "grouped-convolution":
+      return w[1] === 1 && w[0] === group;
+    case "position":
+      return true;
+  }
+}
+
+/** All index tuples below `dims`. */
+function* indices(dims: readonly number[]): Generator<number[]> {
+  const [first, ...rest] = dims;
+  if (first === undefined) yield [];
+  else for (let i = 0; i < first; i++) for (const tail of indices(rest)) yield [i, ...tail];
+}
+
+const at = (dims: readonly number[], index: readonly number[]) => dims.reduce((flat, dim, i) => flat * dim + (index[i] as number), 0);
+
+/** dW[m,c,k] = Σ over n and windows o of dy[n,m,o]·x[n, g·C/G + c, o·s + k·d - p], by definition, in float64. */
+function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
+  const result = new Float64Array(elementCount(w));
+  const [m, perGroup] = w as [number, number];
+  for (const [channel, c, ...k] of indices(w) as Generator<[number, number, ...number[]]>) {
+    const input = Math.floor(channel / (m / group)) * perGroup + c;
+    for (const [n, ...o] of indices([dy[0] as number, ...dy.slice(2)]) as Generator<[number, ...number[]]>) {
+      const from = axes.map((axis, i) => (o[i] as number) * axis.stride + (k[i] as number) * axis.dilation - axis.padBegin);
+      if (from.some((position, i) => position < 0 || position >= (x[i + 2] as number))) continue;
+      const place = at(w, [channel, c, ...k]);
+      result[place] = (result[place] as number) + (dys[at(dy, [n, channel, ...o])] as number) * (xs[at(x, [n, input, ...from])] as number);
+    }
+  }
+  return result;
+}
+
+for (const method of methods) {
+  describe(method, () => {
+    for (const setting of settings.filter((candidate) => applies(method, candidate))) {
+      // The grouped convolution takes dy as its kernel: sizes have to be known.
+      for (const form of method === "grouped-convolution" ? ["static"] : ["static", "symbolic"]) {
+        test(`${setting.about}, ${form}`, async () => {
+          const op = new OpBuilder();
+          const shapeOf = (name: string, dims: readonly number[]) => (form === "static" ? dims : dims.map((dim, i) => (i === 1 ? dim : `${name}${i}`)));
+          const x = op.input("x", "float32", shapeOf("x", setting.x));
+          const dy = op.input("dy", "float32", shapeOf("dy", setting.dy));
+          const w: Value = { name: "w", dtype: "float32", shape: setting.w };
+          const dw = convWeightGradient(op, setting.geometry, { x, w, dy }, method);
+          const graph = { name: "weight_gradient", inputs: [x, dy], initializers: [], outputs: [{ name: "dw", value: dw }], nodes: op.draft.nodes };
+          const session = await openModel({ irVersion: 8, opsets: new Map([["", 18]]), producer: { name: "test", version: "" }, functions: [], graph });
+          const random = randomFrom(setting.about.length);
+          const draw = (dims: readonly number[]) => tensorOf("float32", dims, between(-1, 1)(elementCount(dims), random));
+          const [xs, dys] = [draw(setting.x), draw(setting.dy)];
+          const found = (await session.run(new Map([["x", xs], ["dy", dys]]))).get("dw") as Ran;
+          await session.close();
+          expect(found.dims).toEqual(setting.w);
+          const expected = byDefinition(setting, tensorNumbers(xs), tensorNumbers(dys));
+          // Sums of at most a few hundred products of numbers below 1, in float32.
+          expected.forEach((value, i) => expect(Math.abs((found.data[i] as number) - value)).toBeLessThan(2e-5));
+        });
+      }
+    }
+  });
+}
