@@ -58,23 +58,29 @@ export function lovaszSoftmax(op: OpBuilder, p: Value, labels: Labels, channels:
   const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, options.method));
   if (options.method === "histogram") {
     const columns = columnsOfErrors(op, p, labels, options.bins);
-    const weigh = (scaled: Value, group: ClassGroup) => histogramWeights(op, takeClasses(op, columns, group), scaled, sets, group, options);
+    const weigh = (scaled: Value, group: ClassGroup) => histogramWeights(scopeOf(op, group), takeClasses(op, columns, group), scaled, sets, group, options);
     return histogramTerm(op, p, shares, groups, channels, labels, factor, weigh);
   }
   const results = groups.map((group) => {
+    const scope = scopeOf(op, group);
     const rows = {
-      probabilities: toRows(op, takeClasses(op, p, group), sets),
-      foreground: foregroundRows(op, sets, group),
-      counts: rowsOfTable(op, sets.counts, group),
-      shares: rowsOfTable(op, shares, group),
+      probabilities: toRows(scope, takeClasses(scope, p, group), sets),
+      foreground: foregroundRows(scope, sets, group),
+      counts: rowsOfTable(scope, sets.counts, group),
+      shares: rowsOfTable(scope, shares, group),
     };
-    return { group, ...exactGroup(op, rows, sets, group, options, factor) };
+    return { group, ...exactGroup(scope, rows, sets, group, options, factor) };
   });
   const parts = results.flatMap(({ group, gradient }) => (gradient === undefined ? [] : [{ group, value: gradient }]));
   return {
     value: op.sum(results.map(({ value }) => value)),
     gradient: factor === undefined ? undefined : assembleClasses(op, parts, channels),
   };
+}
+
+/** Nodes of a group are named after its first class. */
+function scopeOf(op: OpBuilder, { first }: ClassGroup): OpBuilder {
+  return op.scope(`from_class_${first}`);
 }
 
 /** Every class as background, then each pixel's own class as foreground: void pixels stay background. */

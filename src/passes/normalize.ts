@@ -5,12 +5,15 @@
 
 import { isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
-import type { Attribute, Graph, Model, Node, Value } from "../ir/graph.ts";
+import type { Attribute, Attributes, Graph, Model, Node, Value } from "../ir/graph.ts";
+import { tensorNumbers } from "../ir/tensor.ts";
 import { capturedValues, neededNodes } from "../ir/needed.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
+import { targetOpset } from "../ops/finish.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
+import { cloneAttributes } from "./clone.ts";
 import { functions } from "./convert/functions.ts";
 import { layers } from "./convert/layers.ts";
 import { norms } from "./convert/norms.ts";
@@ -18,6 +21,7 @@ import { padding } from "./convert/padding.ts";
 import { pooling } from "./convert/pooling.ts";
 import type { Converter, ConvertContext } from "./convert/registry.ts";
 import { sampling } from "./convert/sampling.ts";
+import { inlineFunctions } from "./inline-functions.ts";
 import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
 
 export const oldestOpset = 7;
@@ -57,8 +61,9 @@ function checkOpset(model: Model): number {
 }
 
 /** @throws OhemgenError where the model does not fit the sizes, or its opset is not supported */
-export function normalize(model: Model, options: NormalizeOptions = {}): Normalized {
-  const version = checkOpset(model);
+export function normalize(file: Model, options: NormalizeOptions = {}): Normalized {
+  const modelVersion = checkOpset(file);
+  const { model, versions } = inlineFunctions(file);
   const { graph } = model;
   const op = new OpBuilder();
   const mapped = new Map<Value, Value>();
@@ -74,8 +79,7 @@ export function normalize(model: Model, options: NormalizeOptions = {}): Normali
     mapped.set(value, free);
   }
   const targets = options.targets ?? graph.outputs.map((output) => output.value);
-  const nodes = neededNodes(graph.nodes, targets);
-  const readers = countReaders(nodes, targets);
+  const readers = new Map<Value, number>();
   const get = (value: Value): Value => {
     const known = mapped.get(value);
     if (known !== undefined) return known;
@@ -84,23 +88,47 @@ export function normalize(model: Model, options: NormalizeOptions = {}): Normali
     mapped.set(value, constant);
     return constant;
   };
-  for (const node of nodes) {
-    if (node.outputs.every((value) => value === undefined || mapped.has(value))) continue;
-    const results = convertNode(op, node, {
-      version,
-      x: node.inputs.map((value) => (value === undefined ? undefined : get(value))),
-      readers: (value) => (value === undefined ? 0 : (readers.get(value) ?? 0)),
-      batchNorm: options.batchNorm ?? "frozen",
-      updateStatistic: (source, next) => statistics.set(source, next),
-    });
-    node.outputs.forEach((value, i) => {
-      const result = results[i];
-      if (value !== undefined && result !== undefined && !mapped.has(value)) mapped.set(value, result);
-    });
-  }
+  const become = (value: Value | undefined, result: Value | undefined) => {
+    if (value !== undefined && result !== undefined && !mapped.has(value)) mapped.set(value, result);
+  };
+  const convertAll = (all: readonly Node[], ends: readonly Value[]): void => {
+    const nodes = neededNodes(all, ends);
+    countReaders(readers, nodes, ends);
+    for (const node of nodes) {
+      if (node.outputs.every((value) => value === undefined || mapped.has(value))) continue;
+      const branch = takenBranch(node, get);
+      if (branch !== undefined) {
+        convertAll(branch.nodes, branch.outputs.map(({ value }) => value));
+        node.outputs.forEach((value, i) => {
+          const end = branch.outputs[i]?.value;
+          become(value, end === undefined ? undefined : get(end));
+        });
+        continue;
+      }
+      const results = convertNode(op, node, {
+        version: versions.get(node) ?? modelVersion,
+        x: node.inputs.map((value) => (value === undefined ? undefined : get(value))),
+        get,
+        readers: (value) => (value === undefined ? 0 : (readers.get(value) ?? 0)),
+        batchNorm: options.batchNorm ?? "frozen",
+        updateStatistic: (source, next) => statistics.set(source, next),
+      });
+      node.outputs.forEach((value, i) => become(value, results[i]));
+    }
+  };
+  convertAll(graph.nodes, targets);
   const found = new Map(targets.map((value) => [value, get(value)]));
   const ends = [...found.values(), ...statistics.values()];
   return { inputs, kept, targets: found, nodes: neededNodes(op.draft.nodes, ends), statistics };
+}
+
+/** The branch of an If whose condition is known. */
+function takenBranch(node: Node, get: (value: Value) => Value): Graph | undefined {
+  if (node.op !== "If" || node.domain !== "" || node.inputs[0] === undefined) return undefined;
+  const condition = get(node.inputs[0]).constant;
+  if (condition === undefined) return undefined;
+  const branch = node.attributes[tensorNumbers(condition)[0] ? "then_branch" : "else_branch"];
+  return branch?.type === "graph" ? branch.value : undefined;
 }
 
 /** Half, bfloat16 and double models are computed in float32: the loss and the state are, and a gradient needs its range. */
@@ -123,15 +151,13 @@ function resized(value: Value, shape: Shape | undefined): Value {
   return { name: value.name, dtype: value.dtype, shape: shape ?? value.shape };
 }
 
-function countReaders(nodes: readonly Node[], targets: readonly Value[]): Map<Value, number> {
-  const readers = new Map<Value, number>();
+function countReaders(readers: Map<Value, number>, nodes: readonly Node[], ends: readonly Value[]): void {
   const count = (value: Value | undefined) => value !== undefined && readers.set(value, (readers.get(value) ?? 0) + 1);
   for (const node of nodes) for (const value of [...node.inputs, ...capturedValues(node)]) count(value);
-  targets.forEach(count);
-  return readers;
+  ends.forEach(count);
 }
 
-type NodeContext = Pick<ConvertContext, "version" | "x" | "readers" | "batchNorm" | "updateStatistic">;
+type NodeContext = Pick<ConvertContext, "version" | "x" | "readers" | "batchNorm" | "updateStatistic"> & { readonly get: (value: Value) => Value };
 
 function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (Value | undefined)[] {
   const attribute = (name: string): Attribute | undefined => node.attributes[name];
@@ -148,8 +174,8 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
     same: (changes = {}) => {
       const type = changes.op ?? node.op;
       const inputs = changes.inputs ?? given.x;
-      if (node.domain !== "" || !isKnownOp(type)) return unknownNode(op, node, inputs, names);
-      const attrs = knownAttributes(type, changes.attrs ?? plainAttributes(node.attributes));
+      if (node.domain !== "" || !isKnownOp(type)) return unknownNode(op, node, inputs, names, given);
+      const attrs = knownAttributes(type, changes.attrs ?? plainAttributes(node.attributes), given.version);
       return op.emitAll(type, inputs, attrs, { outputs: node.outputs.length, names });
     },
   };
@@ -162,20 +188,34 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
   }
 }
 
-/** Attributes the operator has at opset 18; those of older spellings (`consumed_inputs`, `spatial`) carry nothing. */
-function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>): Record<string, unknown> {
+/** Attributes the operator has at opset 18. Those of older spellings (`consumed_inputs`, `spatial`) carry nothing; newer ones mean something. */
+function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>, version: number): Record<string, unknown> {
   const { attrs: specs } = schemaOf(op);
-  return Object.fromEntries(Object.entries(attrs).filter(([name, value]) => Object.hasOwn(specs, name) && value !== undefined));
+  const given = Object.entries(attrs).filter(([, value]) => value !== undefined);
+  const newer = version > targetOpset ? given.find(([name]) => !Object.hasOwn(specs, name)) : undefined;
+  if (newer !== undefined) {
+    throw new OhemgenError(`${op} with the attribute ${newer[0]}, which opset ${targetOpset} does not have`, { code: "E133", hint: `Export the model with opset ${targetOpset}.` });
+  }
+  return Object.fromEntries(given.filter(([name]) => Object.hasOwn(specs, name)));
 }
 
 /** A node the catalog does not know: kept as it is, its types taken from the file, dynamic sizes known to nobody. */
-function unknownNode(op: OpBuilder, node: Node, inputs: readonly (Value | undefined)[], names: { node: string; outputs: readonly string[] }) {
+function unknownNode(op: OpBuilder, node: Node, inputs: readonly (Value | undefined)[], names: { node: string; outputs: readonly string[] }, { version, get }: NodeContext) {
   const types = node.outputs.map((value): { dtype: DataType; shape: Shape | undefined } | undefined => {
     if (value === undefined) return undefined;
     const shape = value.shape?.map((dim) => (typeof dim === "number" ? dim : op.draft.fresh()));
-    return { dtype: value.dtype, shape };
+    return { dtype: isOtherFloat(value.dtype) ? "float32" : value.dtype, shape };
   });
-  return op.append(node.op, node.domain, inputs, node.attributes, types, { names }).outputs as readonly Value[];
+  const attributes = Object.values(node.attributes).some(({ type }) => type === "graph") ? subgraphsOf(node, version, get) : node.attributes;
+  return op.append(node.op, node.domain, inputs, attributes, types, { names }).outputs as readonly Value[];
+}
+
+/** Subgraphs stay as the file has them, so they have to be in its opset; what they read from outside is renewed. */
+function subgraphsOf(node: Node, version: number, get: (value: Value) => Value): Attributes {
+  if (version !== targetOpset) {
+    throw new OhemgenError(`${node.op} whose subgraph is not known beforehand, in opset ${version}`, { code: "E131", hint: `Convert the model to opset ${targetOpset}, or export it without control flow.` });
+  }
+  return cloneAttributes(node.attributes, { read: get, write: (value) => value, name: (name) => name });
 }
 
 /** Whether every node has outputs of known static shape; for `inspect`. */

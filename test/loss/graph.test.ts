@@ -149,6 +149,20 @@ async function checkRanks(session: ort.InferenceSession, length: number, dtype: 
   expect(Array.from(weights.subarray(k)).map((value, r) => value - (r === 0 ? 1 : 0)).every((value) => value === 0)).toBe(true);
 }
 
+test.each(["exact", "histogram"] as const)("a logit that is no number neither stops the run nor passes, %s", async (method) => {
+  for (const [channels, bad] of [1, 3].flatMap((c) => [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map((value) => [c, value] as const))) {
+    for (const at of [0, 7, 20 * channels - 1]) {
+      const data = Array.from({ length: 20 * channels }, (_, i) => (i === at ? bad : Math.sin(i)));
+      const labels = Array.from({ length: 20 }, (_, i) => (i === 7 ? 255 : i % 2));
+      const options: LossOptions = { lovasz: { method, binary: "sigmoid" }, ce: { threshold: 0.1 } };
+      for (const dynamic of [false, true]) {
+        const got = await evaluate({ options, dynamic }, { shape: [1, channels, 4, 5], data }, { shape: [1, 4, 5], data: labels });
+        expect(got.finite).toBe(false);
+      }
+    }
+  }
+});
+
 test("more to keep than any count holds keeps everything but the easiest", async () => {
   const logits = { shape: [2, 2, 1, 4], data: Array.from({ length: 16 }, (_, i) => Math.sin(i)) };
   const labels = { shape: [2, 1, 4], data: [0, 1, 0, 1, 0, 1, 0, 1] };

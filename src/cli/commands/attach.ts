@@ -36,7 +36,7 @@ export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean)
   const rows = [
     ...heads.map(({ name, logits, classes, weight }) => [
       name === "" ? "logits" : `head ${name}`,
-      `${logits}, ${plural(classes, "class").replace(/classs$/, "classes")}${weight === 1 ? "" : `, weight ${weight}`}`,
+      `${logits}, ${classes === 1 ? "1 class" : `${classes} classes`}${weight === 1 ? "" : `, weight ${weight}`}`,
     ]),
     ["trained", `${plural(parameters.length, "tensor")}, ${plural(trained, "number")}${rest === 0 ? "" : ` (${percent(trained / (trained + rest))})`}`],
     ["frozen", frozen.length === 0 ? "none" : frozenText(frozen)],
