@@ -3,6 +3,7 @@
  * Only nodes between a wanted tensor and a seed are visited; gradients are summed per value, never by name.
  */
 
+import { elementCount, isStatic } from "../ir/dims.ts";
 import { isFloat } from "../ir/dtype.ts";
 import { type Node, typeText, type Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
@@ -99,21 +100,26 @@ export function differentiate(
     if (parts.length > 1) arriving.set(value, [op.sum(parts)]);
     return arriving.get(value)?.[0];
   };
+  const isWanted = new Set(wanted);
+  const barrier = orderingBarrier(op.scope("grad/order"));
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
     if (dys.every((dy) => dy === undefined)) continue;
     const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
-    const parts = rule(ruleContext(scope, node, dys, needs, options.provider ?? "any"));
+    const parts = rule({ ...ruleContext(scope, node, dys, needs), zero: barrier.zero, provider: options.provider ?? "any" });
+    const finished: Value[] = [];
     node.inputs.forEach((value, i) => {
       const part = parts[i];
       if (value === undefined || part === undefined || !needs(i)) return;
       const reduced = unbroadcast(scope, part, value);
+      if (isWanted.has(value)) finished.push(reduced);
       const list = arriving.get(value);
       if (list === undefined) arriving.set(value, [reduced]);
       else list.push(reduced);
     });
+    barrier.passed(finished);
   }
   const result = new Map<Value, Value>();
   for (const value of wanted) {
@@ -123,7 +129,27 @@ export function differentiate(
   return result;
 }
 
-function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean, provider: Provider): RuleContext {
+/**
+ * A zero that depends on a gradient, min(|g|, 0) of one element, which no optimizer folds. It orders the backward pass
+ * by data dependency, the only order the runtime keeps: each layer's activations are free before the next needs its own.
+ */
+function orderingBarrier(op: OpBuilder): { readonly passed: (gradients: readonly Value[]) => void; readonly zero: () => Value } {
+  let latest: Value | undefined;
+  return {
+    // Of a weight and a bias the weight: its gradient is the one that keeps activations alive.
+    passed: (gradients) => {
+      const size = (value: Value) => (isStatic(value.shape) ? elementCount(value.shape) : 0);
+      for (const gradient of gradients.toSorted((a, b) => size(a) - size(b))) if (gradient.dtype === "float32") latest = gradient;
+    },
+    zero: () => {
+      if (latest === undefined) return op.scalar("float32", 0);
+      const element = op.slice(op.reshape(latest, [-1]), [{ axis: 0, start: 0, end: 1 }]);
+      return op.reshape(op.min(op.abs(element), 0), []);
+    },
+  };
+}
+
+function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "zero" | "provider"> {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
   const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));
@@ -137,6 +163,5 @@ function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined
     dys,
     attrs,
     needs,
-    provider,
   };
 }

@@ -21,6 +21,11 @@ export interface RuleContext<K extends OpName = OpName> {
   readonly attrs: OpAttributes<K>;
   /** Whether a gradient at this input is used. */
   readonly needs: (index: number) => boolean;
+  /**
+   * The scalar 0, made from the weight gradient computed last: what compares with it waits for that gradient. Masks and
+   * recomputed statistics use it, because the runtime would otherwise make them all first and keep them alive.
+   */
+  readonly zero: () => Value;
   /** Which runtime provider the lowerings are chosen for. */
   readonly provider: Provider;
 }

@@ -12,17 +12,17 @@ function boundIs(bound: Value | undefined, infinite: number): boolean {
 
 export const activation = defineGradients({
   // The subgradient at 0 is 0, as in PyTorch.
-  Relu: ({ op, y: [y], dy }) => [op.mul(dy, op.cast(op.greater(y, 0), dy.dtype))],
-  LeakyRelu: ({ op, x: [x], dy, attrs }) => [op.mul(dy, op.where(op.greater(x, 0), 1, op.scalar(dy.dtype, attrs.alpha)))],
-  PRelu({ op, x: [x, slope], dy }) {
-    const positive = op.greater(x, 0);
+  Relu: ({ op, y: [y], dy, zero }) => [op.mul(dy, op.cast(op.greater(y, zero()), dy.dtype))],
+  LeakyRelu: ({ op, x: [x], dy, attrs, zero }) => [op.mul(dy, op.where(op.greater(x, zero()), 1, op.scalar(dy.dtype, attrs.alpha)))],
+  PRelu({ op, x: [x, slope], dy, zero }) {
+    const positive = op.greater(x, zero());
     return [op.where(positive, dy, op.mul(dy, slope)), op.mul(dy, op.where(positive, 0, x))];
   },
   // The gradient passes where min ≤ x ≤ max, as in PyTorch.
-  Clip({ op, x: [x], optional, dy }) {
+  Clip({ op, x: [x], optional, dy, zero }) {
     const [low, high] = [optional(1), optional(2)];
     let mask: Value | undefined;
-    if (low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY)) mask = op.greaterOrEqual(x, low);
+    if (low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY)) mask = op.greaterOrEqual(x, op.add(low, zero()));
     if (high !== undefined && !boundIs(high, Number.POSITIVE_INFINITY)) {
       const below = op.lessOrEqual(x, high);
       mask = mask === undefined ? below : op.and(mask, below);
@@ -39,13 +39,13 @@ export const activation = defineGradients({
   Sigmoid: ({ op, y: [y], dy }) => [op.mul(dy, op.mul(y, op.sub(1, y)))],
   Tanh: ({ op, y: [y], dy }) => [op.mul(dy, op.sub(1, op.mul(y, y)))],
   // y = clamp(αx + β, 0, 1): linear where 0 < y < 1.
-  HardSigmoid({ op, y: [y], dy, attrs }) {
-    const inside = op.and(op.greater(y, 0), op.less(y, 1));
+  HardSigmoid({ op, y: [y], dy, attrs, zero }) {
+    const inside = op.and(op.greater(y, zero()), op.less(y, 1));
     return [op.mul(dy, op.mul(op.cast(inside, dy.dtype), attrs.alpha))];
   },
   // y = x·clamp(x/6 + 1/2, 0, 1): 0 below -3, 1 above 3, x/3 + 1/2 between.
-  HardSwish({ op, x: [x], dy }) {
-    const slope = op.add(op.div(x, 3), 0.5);
+  HardSwish({ op, x: [x], dy, zero }) {
+    const slope = op.add(op.div(x, 3), op.add(zero(), 0.5));
     return [op.mul(dy, op.where(op.greater(x, -3), op.where(op.less(x, 3), slope, 1), 0))];
   },
   Softplus: ({ op, x: [x], dy }) => [op.mul(dy, op.sigmoid(x))],

@@ -13,8 +13,9 @@ interface Normalized {
   readonly inv: Value;
 }
 
-function normalized(op: OpBuilder, x: Value, axes: readonly number[], epsilon: number): Normalized {
-  const centered = op.sub(x, op.reduceMean(x, axes, true));
+/** `zero`: keeps what is recomputed here from being made long before it is used. */
+function normalized(op: OpBuilder, x: Value, axes: readonly number[], epsilon: number, zero: Value): Normalized {
+  const centered = op.sub(x, op.add(op.reduceMean(x, axes, true), zero));
   const variance = op.reduceMean(op.mul(centered, centered), axes, true);
   const inv = op.reciprocal(op.sqrt(op.add(variance, epsilon)));
   return { xhat: op.mul(centered, inv), inv };
@@ -32,17 +33,17 @@ function perChannel(op: OpBuilder, vector: Value, rank: number): Value {
 }
 
 export const normalization = defineGradients({
-  LayerNormalization({ op, x: [x, scale], dy, attrs }) {
+  LayerNormalization({ op, x: [x, scale], dy, attrs, zero }) {
     const rank = dimsOf(x).length;
     const from = resolveAxis("LayerNormalization", attrs.axis, rank);
     const axes = Array.from({ length: rank - from }, (_, i) => from + i);
-    const parts = normalized(op, x, axes, attrs.epsilon);
+    const parts = normalized(op, x, axes, attrs.epsilon, zero());
     return [inputGradient(op, parts, op.mul(dy, scale), axes), op.mul(dy, parts.xhat), dy];
   },
-  InstanceNormalization({ op, x: [x, scale], dy, attrs }) {
+  InstanceNormalization({ op, x: [x, scale], dy, attrs, zero }) {
     const rank = dimsOf(x).length;
     const axes = Array.from({ length: rank - 2 }, (_, i) => i + 2);
-    const parts = normalized(op, x, axes, attrs.epsilon);
+    const parts = normalized(op, x, axes, attrs.epsilon, zero());
     const rows = [0, ...axes];
     return [
       inputGradient(op, parts, op.mul(dy, perChannel(op, scale, rank)), axes),

@@ -6,9 +6,10 @@ import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
 import { weightGradientByGroupedConvolution } from "./conv-weight-grouped.ts";
 import { weightGradientByPosition, weightGradientByColumns } from "./conv-weight-position.ts";
+import { weightGradientByPhases } from "./conv-weight-phases.ts";
 import { weightGradientByRows } from "./conv-weight-rows.ts";
 
-export type WeightGradientMethod = "product" | "rows" | "position" | "columns" | "grouped-convolution";
+export type WeightGradientMethod = "product" | "rows" | "phases" | "position" | "columns" | "grouped-convolution";
 
 /** 1×1, stride 1, one group: dW = dY·Xᵀ over all pixels. */
 function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
@@ -16,6 +17,11 @@ function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
   const flat = (value: Value, channels: number) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([channels, -1])], 0));
   const product = op.matmul(flat(dy, m), op.transpose(flat(x, c), [0, 2, 1]));
   return op.reshapeLike(op.reduceSum(product, [0]), w);
+}
+
+function canUsePhases({ axes }: ConvGeometry, x: Value): boolean {
+  const [stride] = axes.map((axis) => axis.stride);
+  return isStatic(dimsOf(x).slice(2)) && axes.every((axis) => axis.stride === stride && axis.dilation === 1 && axis.size > 1);
 }
 
 /**
@@ -30,6 +36,7 @@ export function chooseWeightGradient({ axes, group }: ConvGeometry, { x, w }: Co
   if (axes.length === 2 && unit) return "rows";
   const depthwise = axes.length === 2 && c === 1 && m === group && isStatic(dimsOf(x));
   if (depthwise) return "grouped-convolution";
+  if (group === 1 && axes.length === 2 && canUsePhases({ axes, group }, x)) return "phases";
   return group === 1 && c <= 8 ? "columns" : "position";
 }
 
@@ -47,7 +54,9 @@ export function convWeightGradient(
     case "product":
       return byProduct(op, operands);
     case "rows":
-      return weightGradientByRows(op, geometry, operands);
+      return weightGradientByRows(op, geometry, { ...operands, weightDims: dimsOf(operands.w) as readonly number[] });
+    case "phases":
+      return weightGradientByPhases(op, geometry, operands);
     case "columns":
       return weightGradientByColumns(op, geometry, operands);
     case "grouped-convolution":

@@ -7,7 +7,7 @@
 import { addDims, type Dim, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import type { ConvGeometry, ConvOperands, WindowAxis } from "./conv-geometry.ts";
+import type { ConvGeometry, WindowAxis } from "./conv-geometry.ts";
 
 /** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
 interface Side {
@@ -64,9 +64,16 @@ function shiftedColumns(op: OpBuilder, side: Side, begin: number, like: Value): 
 /** Where all operands of a group are one or two channels, the kernel's columns go into one product too. */
 const narrow = 4;
 
-export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): Value {
+export interface RowOperands {
+  readonly x: Value;
+  readonly dy: Value;
+  /** `[M, C/g, kh, kw]` */
+  readonly weightDims: readonly number[];
+}
+
+export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, dy, weightDims }: RowOperands): Value {
   const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
-  const [m, perGroup] = dimsOf(w) as [number, number];
+  const [m, perGroup] = weightDims as readonly [number, number, number, number];
   const input: Side = { value: x, channels: perGroup };
   const output: Side = { value: dy, channels: m / group };
   const inputLeft = input.channels >= output.channels;
@@ -96,6 +103,6 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
     products = op.concat(parts, 3);
   }
   // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
-  return op.reshapeLike(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), w);
+  return op.reshape(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), weightDims);
 }
 
