@@ -1,10 +1,10 @@
 /** `attach`: from a model and options to training graphs, initial state and manifest. Pure: no files, no clock. */
 
-import type { Model, Value } from "../ir/graph.ts";
 import { elementCount } from "../ir/dims.ts";
+import type { Model, Value } from "../ir/graph.ts";
 import { type Tensor, tensorOf } from "../ir/tensor.ts";
-import { stateNames } from "../optim/options.ts";
 import { irVersion, targetOpset } from "../ops/finish.ts";
+import { stateNames } from "../optim/options.ts";
 import { version } from "../support/version.ts";
 import { evalStep, gradientGraph, trainStep, updateGraph } from "./graphs.ts";
 import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
@@ -61,7 +61,13 @@ export function initialState(plan: Plan): ReadonlyMap<string, Tensor> {
   }
   if (statistics.length > 0) {
     const placed = statistics.map(({ initial, offset, length }) => ({ ...initial, offset, length }));
-    state.set("running_stats", packed(placed, placed.reduce((sum, { length }) => sum + length, 0)));
+    state.set(
+      "running_stats",
+      packed(
+        placed,
+        placed.reduce((sum, { length }) => sum + length, 0),
+      ),
+    );
   }
   return state;
 }

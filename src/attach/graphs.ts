@@ -5,10 +5,10 @@ import type { GraphOutput, Model, Value } from "../ir/graph.ts";
 import { confusion } from "../loss/confusion.ts";
 import { combineHeads, type TotalLoss } from "../loss/heads.ts";
 import { ohemLovasz } from "../loss/loss.ts";
-import { allFinite, optimizerStep } from "../optim/update.ts";
-import { stateNames } from "../optim/options.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
+import { stateNames } from "../optim/options.ts";
+import { allFinite, optimizerStep } from "../optim/update.ts";
 import { inline } from "../passes/inline.ts";
 import type { Normalized } from "../passes/normalize.ts";
 import { bug } from "../support/errors.ts";
@@ -111,7 +111,13 @@ export function trainStep(plan: Plan): Model {
   if (statistics !== undefined) {
     next.push({ name: "running_stats.next", value: optim.where(finite, statistics, inputs.statistics as Value) });
   }
-  const all = [...plan.training.inputs, inputs.labels, learningRate, ...names.map((name) => state[name] as Value), ...(inputs.statistics ? [inputs.statistics] : [])];
+  const all = [
+    ...plan.training.inputs,
+    inputs.labels,
+    learningRate,
+    ...names.map((name) => state[name] as Value),
+    ...(inputs.statistics ? [inputs.statistics] : []),
+  ];
   const outputs = [...lossOutputs(loss), { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }, ...next];
   return finishModel(op, "train_step", all, outputs);
 }

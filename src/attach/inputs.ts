@@ -5,8 +5,27 @@ import type { Model, Value } from "../ir/graph.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 
 const reserved = new Set([
-  "labels", "learning_rate", "params", "params.grad", "momentum", "exp_avg", "exp_avg_sq", "step", "running_stats", "ema",
-  "loss", "ce", "lovasz", "valid", "kept", "invalid_labels", "threshold", "finite", "grad_norm", "confusion", "prediction",
+  "labels",
+  "learning_rate",
+  "params",
+  "params.grad",
+  "momentum",
+  "exp_avg",
+  "exp_avg_sq",
+  "step",
+  "running_stats",
+  "ema",
+  "loss",
+  "ce",
+  "lovasz",
+  "valid",
+  "kept",
+  "invalid_labels",
+  "threshold",
+  "finite",
+  "grad_norm",
+  "confusion",
+  "prediction",
 ]);
 
 export function isReserved(name: string): boolean {

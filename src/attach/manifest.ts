@@ -1,7 +1,7 @@
 /** `manifest.json`: everything a host needs to run the training graphs without opening them. */
 
-import type { DataType } from "../ir/dtype.ts";
 import type { Shape } from "../ir/dims.ts";
+import type { DataType } from "../ir/dtype.ts";
 
 export const manifestFormat = 1;
 

@@ -5,9 +5,9 @@ import { type Dim, elementCount, type Shape, shapeText } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
 import type { Model, Value } from "../ir/graph.ts";
 import { typeText } from "../ir/graph.ts";
+import { neededNodes } from "../ir/needed.ts";
 import { checkForChannels, type ResolvedLossOptions, resolveLossOptions } from "../loss/options.ts";
 import { type OptimizerSettings, resolveOptimizer } from "../optim/options.ts";
-import { neededNodes } from "../ir/needed.ts";
 import { type Normalized, normalize } from "../passes/normalize.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { checkInputs, imageSizes, inputShapes } from "./inputs.ts";
@@ -47,7 +47,10 @@ export interface Plan {
   readonly evaluation: Normalized;
 }
 
-function sourcesOfHeads(model: Model, options: AttachOptions): readonly { name: string; source: Value; weight: number; loss: Readonly<Record<string, unknown>> }[] {
+function sourcesOfHeads(
+  model: Model,
+  options: AttachOptions,
+): readonly { name: string; source: Value; weight: number; loss: Readonly<Record<string, unknown>> }[] {
   const given = options.heads ?? [];
   const main = given.some((head) => head.name === undefined || head.name === "main" || head.name === "") && options.logits === undefined;
   const rest = given.map((head, i) => {
@@ -57,7 +60,13 @@ function sourcesOfHeads(model: Model, options: AttachOptions): readonly { name: 
     return { name, source, weight: head.weight ?? (main && i === 0 ? 1 : 0.4), loss: { ...options.loss, ...head.loss } };
   });
   if (main) return rest;
-  const source = options.logits === undefined && rest.length > 0 ? otherThan(model, rest.map((head) => head.source)) : findLogits(model, options.logits);
+  const source =
+    options.logits === undefined && rest.length > 0
+      ? otherThan(
+          model,
+          rest.map((head) => head.source),
+        )
+      : findLogits(model, options.logits);
   return [{ name: rest.length > 0 ? "main" : "", source, weight: 1, loss: options.loss ?? {} }, ...rest];
 }
 
@@ -117,7 +126,11 @@ export function planTraining(model: Model, options: AttachOptions): Plan {
   const shapes = inputShapes(model, options.inputShapes);
   const batchNorm = options.batchNorm ?? "frozen";
   const statisticValues = runningStatistics(model, targets);
-  const reachable = new Set(neededNodes(model.graph.nodes, targets).flatMap((node) => [...node.inputs, ...node.outputs]).filter((value) => value !== undefined));
+  const reachable = new Set(
+    neededNodes(model.graph.nodes, targets)
+      .flatMap((node) => [...node.inputs, ...node.outputs])
+      .filter((value) => value !== undefined),
+  );
   const first = chooseTrainable(model.graph, { train: options.train, freeze: options.freeze, reachable, statistics: new Set(statisticValues) });
   const stored = new Map(storedTensors(model.graph).map((tensor) => [tensor.value, tensor]));
   const keptStatistics = batchNorm === "batch" ? statisticValues : [];
@@ -141,7 +154,11 @@ export function planTraining(model: Model, options: AttachOptions): Plan {
   const statistics = keptStatistics.map((value): Statistic => {
     const initial = stored.get(value);
     if (initial === undefined) {
-      throw new OhemgenError("running statistics that are computed in the graph cannot be updated", { code: "E216", where: value.name, hint: "Use --bn frozen." });
+      throw new OhemgenError("running statistics that are computed in the graph cannot be updated", {
+        code: "E216",
+        where: value.name,
+        hint: "Use --bn frozen.",
+      });
     }
     const length = elementCount(initial.tensor.dims);
     offset += length;
@@ -151,7 +168,14 @@ export function planTraining(model: Model, options: AttachOptions): Plan {
     model,
     heads,
     image,
-    labels: { dtype: labelType(options, heads), shape: labelShape(options, image, sources.map((head) => training.targets.get(head.source) as Value)) },
+    labels: {
+      dtype: labelType(options, heads),
+      shape: labelShape(
+        options,
+        image,
+        sources.map((head) => training.targets.get(head.source) as Value),
+      ),
+    },
     choice,
     layout: layOut(choice.trained, options.optimizer ?? {}, optimizer.kind),
     optimizer,
@@ -169,7 +193,11 @@ function optimizerArguments(options: AttachOptions) {
 function checkClasses(options: AttachOptions, heads: readonly Head[]): void {
   const other = options.classes === undefined ? undefined : heads.find((head) => head.classes !== options.classes);
   if (other !== undefined) {
-    throw new OhemgenError(`the model has ${other.classes} classes, not ${options.classes}`, { code: "E217", where: other.source.name, hint: "Leave --classes out, or choose other logits." });
+    throw new OhemgenError(`the model has ${other.classes} classes, not ${options.classes}`, {
+      code: "E217",
+      where: other.source.name,
+      hint: "Leave --classes out, or choose other logits.",
+    });
   }
   const [main] = heads;
   const names = options.classNames?.length;
@@ -184,7 +212,8 @@ function withoutInfluence(choice: TrainableChoice, normalized: Normalized): Trai
   const useful = influencing(normalized.nodes, free, normalized.targets.values());
   const keep = choice.trained.filter((_, i) => useful.has(free[i] as Value));
   const dropped = choice.trained.filter((_, i) => !useful.has(free[i] as Value));
-  if (keep.length === 0) throw new OhemgenError("no tensor is left to train: none influences the logits", { code: "E213", hint: "Check --logits, --train and --freeze." });
+  if (keep.length === 0)
+    throw new OhemgenError("no tensor is left to train: none influences the logits", { code: "E213", hint: "Check --logits, --train and --freeze." });
   return { trained: keep, frozen: [...choice.frozen, ...dropped.map((stored) => ({ stored, reason: "does not influence the logits" }))] };
 }
 

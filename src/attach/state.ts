@@ -29,7 +29,10 @@ function checked(flag: string, patterns: readonly string[], tensors: readonly St
     throw new OhemgenError(`${flag} ${pattern} matches no trained tensor`, {
       code: "E212",
       where: `${flag} ${pattern}`,
-      hint: `Names look like: ${tensors.slice(0, 4).map(({ value }) => value.name).join(", ")}.`,
+      hint: `Names look like: ${tensors
+        .slice(0, 4)
+        .map(({ value }) => value.name)
+        .join(", ")}.`,
       exitCode: 2,
     });
   }
@@ -42,7 +45,11 @@ function defaultDecay(kind: "sgd" | "adamw"): number {
 /** Ordered by learning rate factor, then decay, then as in the file, so that a group is one slice. */
 export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptions, kind: "sgd" | "adamw"): StateLayout {
   const factors = options.learningRateFactors ?? [];
-  checked("--lr-mult", factors.map(({ pattern }) => pattern), tensors);
+  checked(
+    "--lr-mult",
+    factors.map(({ pattern }) => pattern),
+    tensors,
+  );
   checked("--decay-exclude", options.decayExclude ?? [], tensors);
   const weightDecay = options.weightDecay ?? defaultDecay(kind);
   if (!(Number.isFinite(weightDecay) && weightDecay >= 0)) throw usageError(`weight decay is ${weightDecay}; it must be at least 0`);

@@ -149,7 +149,12 @@ function orderingBarrier(op: OpBuilder): { readonly passed: (gradients: readonly
   };
 }
 
-function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "zero" | "provider"> {
+function ruleContext(
+  op: OpBuilder,
+  node: Node,
+  dys: readonly (Value | undefined)[],
+  needs: (index: number) => boolean,
+): Omit<RuleContext, "zero" | "provider"> {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
   const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));

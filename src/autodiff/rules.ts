@@ -4,6 +4,7 @@ import type { Gradients } from "./registry.ts";
 import { activation } from "./rules/activation.ts";
 import { arithmetic } from "./rules/arithmetic.ts";
 import { convolution } from "./rules/convolution.ts";
+import { declared } from "./rules/declared.ts";
 import { linear } from "./rules/linear.ts";
 import { movement } from "./rules/movement.ts";
 import { normalization } from "./rules/normalization.ts";
@@ -25,4 +26,5 @@ export const gradients: Gradients = {
   ...pooling,
   ...normalization,
   ...sampling,
+  ...declared,
 };

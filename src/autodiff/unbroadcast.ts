@@ -1,9 +1,9 @@
 /** Undoes broadcasting: sums a gradient over the axes along which its value was repeated. Nothing is guessed. */
 
 import type { Dim } from "../ir/dims.ts";
-import type { Value } from "../ir/graph.ts";
-import { type OpBuilder, dimsOf } from "../ops/builder.ts";
 import { sameShape } from "../ir/dims.ts";
+import type { Value } from "../ir/graph.ts";
+import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 
 type Repeated = "yes" | "no" | "unknown";
 

@@ -81,11 +81,7 @@ function exists(path: string): never {
  * Writes a folder of files (names relative, `a/b` makes a folder inside). An empty folder counts as not there.
  * @throws OhemgenError E110 where it exists (without `force`), or holds anything that is not replaced; E112.
  */
-export function writeFolderAtomically(
-  dir: string,
-  files: ReadonlyMap<string, FileContent>,
-  options: FolderOptions = {},
-): void {
+export function writeFolderAtomically(dir: string, files: ReadonlyMap<string, FileContent>, options: FolderOptions = {}): void {
   refuseFolder(dir, [...files.keys()], options);
   writing(dir, () => {
     const target = existsSync(dir) ? realpathSync(dir) : resolve(dir);
@@ -145,8 +141,7 @@ function temporaryName(target: string): string {
 function writeSynced(path: string, content: FileContent): void {
   const file = openSync(path, "wx");
   try {
-    const pieces =
-      typeof content === "string" ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
+    const pieces = typeof content === "string" ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
     for (const piece of pieces) writeFully(file, piece);
     fsyncSync(file);
   } finally {

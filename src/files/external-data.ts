@@ -27,14 +27,12 @@ export function externalPath(modelPath: string, location: string): string {
   } catch (error) {
     throw missing(modelPath, location, error);
   }
-  if (!real.startsWith(folder.endsWith(sep) ? folder : folder + sep))
-    return refuse("is a symbolic link out of the model's folder");
+  if (!real.startsWith(folder.endsWith(sep) ? folder : folder + sep)) return refuse("is a symbolic link out of the model's folder");
   return real;
 }
 
 function missing(modelPath: string, location: string, cause: unknown): OhemgenError {
-  const reason =
-    (cause as NodeJS.ErrnoException).code === "ENOENT" ? "is missing" : `cannot be read (${(cause as Error).message})`;
+  const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "is missing" : `cannot be read (${(cause as Error).message})`;
   return new OhemgenError(`the model's external data "${location}" ${reason}`, {
     code: "E103",
     where: modelPath,
@@ -64,14 +62,11 @@ export function openExternalData(modelPath: string): { read: ExternalReader; clo
     read: ({ location, offset, length }) => {
       const { descriptor, size } = open(location);
       if (!(offset + length <= size)) {
-        throw new OhemgenError(
-          `external data "${location}" has ${size} bytes, but bytes ${offset} to ${offset + length} are asked for`,
-          {
-            code: "E103",
-            where: modelPath,
-            hint: "The data file is truncated or belongs to another model.",
-          },
-        );
+        throw new OhemgenError(`external data "${location}" has ${size} bytes, but bytes ${offset} to ${offset + length} are asked for`, {
+          code: "E103",
+          where: modelPath,
+          hint: "The data file is truncated or belongs to another model.",
+        });
       }
       return readRange(descriptor, offset, length);
     },

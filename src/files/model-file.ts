@@ -1,16 +1,6 @@
 /** Model files on disk, with the data files beside them. The source of an operation is never written to. */
 
-import {
-  chmodSync,
-  closeSync,
-  copyFileSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-} from "node:fs";
+import { chmodSync, closeSync, copyFileSync, existsSync, fsyncSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Model } from "../ir/graph.ts";
 import { decodeProto } from "../proto/codec.ts";
@@ -57,8 +47,7 @@ export function readInput(path: string): Uint8Array {
     if (error instanceof OhemgenError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return unreadable(path, "does not exist", "Check the path.", error);
-    if (code === "EACCES" || code === "EPERM")
-      return unreadable(path, "may not be read", "Check its permissions.", error);
+    if (code === "EACCES" || code === "EPERM") return unreadable(path, "may not be read", "Check its permissions.", error);
     if (code === "ERR_FS_FILE_TOO_LARGE") {
       return unreadable(path, "is larger than 2 GiB", "Store the weights as external data.", error);
     }
@@ -93,12 +82,7 @@ function inFile<T>(path: string, work: () => T): T {
  * theirs, and are copied only into another folder. Returns the paths written.
  * @throws OhemgenError E106 (values do not fit), E110 (an output exists), E111 (an output is an input), E112.
  */
-export function writePatchedModel(
-  sourcePath: string,
-  values: ReadonlyMap<string, Float32Array>,
-  outPath: string,
-  options: WriteOptions = {},
-): string[] {
+export function writePatchedModel(sourcePath: string, values: ReadonlyMap<string, Float32Array>, outPath: string, options: WriteOptions = {}): string[] {
   const bytes = readInput(sourcePath);
   const { model, dataFiles } = patchFile(sourcePath, bytes, values, outPath);
   const copies = dataFiles.filter(({ copied }) => copied);
@@ -146,9 +130,7 @@ function patchFile(
 /** New numbers may not reach another tensor by way of shared bytes. */
 function refuseShared({ external, references }: PatchedModel): void {
   const patched = new Set(external.map(({ name }) => name));
-  const sorted = [...references].sort((a, b) =>
-    a.location < b.location ? -1 : a.location > b.location ? 1 : a.offset - b.offset,
-  );
+  const sorted = [...references].sort((a, b) => (a.location < b.location ? -1 : a.location > b.location ? 1 : a.offset - b.offset));
   let last = sorted[0];
   for (const next of sorted.slice(1)) {
     if (last?.location === next.location && next.offset < last.offset + last.length) {

@@ -13,15 +13,7 @@ export interface Tensor {
   readonly strings?: readonly Uint8Array[];
 }
 
-type NumberArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array;
+type NumberArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array;
 
 /** Bytes at the alignment a typed array needs; copies only where the file left them unaligned. */
 function aligned(bytes: Uint8Array, width: number): Uint8Array {

@@ -8,7 +8,7 @@ import { type DataType, dataTypeCode, isFloat } from "../ir/dtype.ts";
 import type { Attributes, Node, Value } from "../ir/graph.ts";
 import { type Tensor, tensorOf } from "../ir/tensor.ts";
 import { assert, bug } from "../support/errors.ts";
-import { catalog, type OpName, schemaOf } from "./catalog.ts";
+import { type catalog, type OpName, schemaOf } from "./catalog.ts";
 import { type AttributeArguments, encodeAttributes, type OutputType, withDefaults } from "./define.ts";
 import { Draft } from "./draft.ts";
 import { evaluate } from "./fold.ts";
@@ -143,7 +143,11 @@ export class OpBuilder {
     return [this.scalar(b.dtype, a), b];
   }
 
-  private binary(op: "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual", a: Operand, b: Operand): Value {
+  private binary(
+    op: "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual",
+    a: Operand,
+    b: Operand,
+  ): Value {
     return this.emit(op, this.pair(a, b));
   }
 
@@ -267,7 +271,12 @@ export class OpBuilder {
     return this.emit("Pad", [x, this.ints(pads), fill], mode === undefined ? {} : { mode });
   }
 
-  private reduce(op: "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceSumSquare", x: Value, axes: readonly number[] | undefined, keepdims: boolean): Value {
+  private reduce(
+    op: "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceSumSquare",
+    x: Value,
+    axes: readonly number[] | undefined,
+    keepdims: boolean,
+  ): Value {
     if (axes?.length === 0) return op === "ReduceSumSquare" ? this.mul(x, x) : x;
     const inputs = axes === undefined ? [x] : [x, this.ints(axes)];
     // From opset 18 all reductions but ReduceSum take the axes as an input too: one spelling.

@@ -1,5 +1,6 @@
 /** Every operator the builder can emit and whose types it infers, at opset 18. One entry per operator. */
 
+import { declared } from "./catalog/declared.ts";
 import { einsum } from "./catalog/einsum.ts";
 import { elementwise } from "./catalog/elementwise.ts";
 import { movement } from "./catalog/movement.ts";
@@ -9,7 +10,7 @@ import { sampling } from "./catalog/sampling.ts";
 import { selection } from "./catalog/selection.ts";
 import type { AttributesOf, OpSchema } from "./define.ts";
 
-export const catalog = { ...elementwise, ...movement, ...selection, ...reduction, ...einsum, ...network, ...sampling } as const;
+export const catalog = { ...elementwise, ...movement, ...selection, ...reduction, ...einsum, ...network, ...sampling, ...declared } as const;
 
 export type OpName = keyof typeof catalog;
 export type OpAttributes<K extends OpName> = AttributesOf<(typeof catalog)[K]["attrs"]>;

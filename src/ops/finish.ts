@@ -20,7 +20,10 @@ export function finishModel(op: OpBuilder, name: string, inputs: readonly Value[
     taken.add(value);
     return { name: output.name, value };
   });
-  const nodes = neededNodes(op.draft.nodes, named.map(({ value }) => value));
+  const nodes = neededNodes(
+    op.draft.nodes,
+    named.map(({ value }) => value),
+  );
   return {
     irVersion,
     opsets: new Map([["", targetOpset]]),

@@ -53,7 +53,8 @@ export function resolveOptimizer(given: OptimizerArguments = {}): OptimizerSetti
   const { kind = "sgd" } = given;
   if (kind !== "sgd" && kind !== "adamw") throw usageError(`optimizer ${String(kind)} is not known`, "Use sgd or adamw.");
   const foreign = (kind === "sgd" ? (["beta1", "beta2", "eps"] as const) : (["momentum", "nesterov"] as const)).find((name) => given[name] !== undefined);
-  if (foreign !== undefined) throw usageError(`${foreign} is not a setting of ${kind}`, `Choose --optimizer ${kind === "sgd" ? "adamw" : "sgd"}, or leave it out.`);
+  if (foreign !== undefined)
+    throw usageError(`${foreign} is not a setting of ${kind}`, `Choose --optimizer ${kind === "sgd" ? "adamw" : "sgd"}, or leave it out.`);
   const common = {
     clipNorm: inRange("clip norm", given.clipNorm ?? 0, 0, Number.POSITIVE_INFINITY),
     ema: inRange("EMA decay", given.ema ?? 0, 0, 1),

@@ -117,8 +117,7 @@ export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups
     const factor = op.min(op.div(op.scalar("float32", settings.clipNorm), op.add(gradientNorm, 1e-6)), 1);
     gradient = op.mul(gradient, factor);
   }
-  const updated =
-    settings.kind === "sgd" ? sgd(op, settings, groups, { ...inputs, gradient }) : adamw(op, settings, groups, { ...inputs, gradient });
+  const updated = settings.kind === "sgd" ? sgd(op, settings, groups, { ...inputs, gradient }) : adamw(op, settings, groups, { ...inputs, gradient });
   if (settings.ema > 0) {
     const average = inputs.state["ema"] ?? bug("no ema");
     updated["ema"] = op.add(op.mul(average, settings.ema), op.mul(updated["params"] as Value, 1 - settings.ema));

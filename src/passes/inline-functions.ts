@@ -38,7 +38,11 @@ function expandNode(node: Node, context: Context): readonly Node[] {
   const body = context.functions.get(key);
   if (body !== undefined) {
     if (context.stack.includes(key)) {
-      throw new OhemgenError(`the function ${node.op} calls itself`, { code: "E102", where: `node ${node.name}`, hint: "The model is not valid ONNX; check it with onnx.checker." });
+      throw new OhemgenError(`the function ${node.op} calls itself`, {
+        code: "E102",
+        where: `node ${node.name}`,
+        hint: "The model is not valid ONNX; check it with onnx.checker.",
+      });
     }
     return bodyOf(node, body, context).flatMap((inner) => expandNode(inner, { ...context, stack: [...context.stack, key] }));
   }

@@ -6,8 +6,8 @@
 import { isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
 import type { Attribute, Attributes, Graph, Model, Node, Value } from "../ir/graph.ts";
-import { tensorNumbers } from "../ir/tensor.ts";
 import { capturedValues, neededNodes } from "../ir/needed.ts";
+import { tensorNumbers } from "../ir/tensor.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
@@ -19,10 +19,10 @@ import { layers } from "./convert/layers.ts";
 import { norms } from "./convert/norms.ts";
 import { padding } from "./convert/padding.ts";
 import { pooling } from "./convert/pooling.ts";
-import type { Converter, ConvertContext } from "./convert/registry.ts";
+import type { ConvertContext, Converter } from "./convert/registry.ts";
 import { sampling } from "./convert/sampling.ts";
-import { inlineFunctions } from "./inline-functions.ts";
 import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
+import { inlineFunctions } from "./inline-functions.ts";
 
 export const oldestOpset = 7;
 export const newestOpset = 28;
@@ -98,7 +98,10 @@ export function normalize(file: Model, options: NormalizeOptions = {}): Normaliz
       if (node.outputs.every((value) => value === undefined || mapped.has(value))) continue;
       const branch = takenBranch(node, get);
       if (branch !== undefined) {
-        convertAll(branch.nodes, branch.outputs.map(({ value }) => value));
+        convertAll(
+          branch.nodes,
+          branch.outputs.map(({ value }) => value),
+        );
         node.outputs.forEach((value, i) => {
           const end = branch.outputs[i]?.value;
           become(value, end === undefined ? undefined : get(end));
@@ -194,13 +197,22 @@ function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>, v
   const given = Object.entries(attrs).filter(([, value]) => value !== undefined);
   const newer = version > targetOpset ? given.find(([name]) => !Object.hasOwn(specs, name)) : undefined;
   if (newer !== undefined) {
-    throw new OhemgenError(`${op} with the attribute ${newer[0]}, which opset ${targetOpset} does not have`, { code: "E133", hint: `Export the model with opset ${targetOpset}.` });
+    throw new OhemgenError(`${op} with the attribute ${newer[0]}, which opset ${targetOpset} does not have`, {
+      code: "E133",
+      hint: `Export the model with opset ${targetOpset}.`,
+    });
   }
   return Object.fromEntries(given.filter(([name]) => Object.hasOwn(specs, name)));
 }
 
 /** A node the catalog does not know: kept as it is, its types taken from the file, dynamic sizes known to nobody. */
-function unknownNode(op: OpBuilder, node: Node, inputs: readonly (Value | undefined)[], names: { node: string; outputs: readonly string[] }, { version, get }: NodeContext) {
+function unknownNode(
+  op: OpBuilder,
+  node: Node,
+  inputs: readonly (Value | undefined)[],
+  names: { node: string; outputs: readonly string[] },
+  { version, get }: NodeContext,
+) {
   const types = node.outputs.map((value): { dtype: DataType; shape: Shape | undefined } | undefined => {
     if (value === undefined) return undefined;
     const shape = value.shape?.map((dim) => (typeof dim === "number" ? dim : op.draft.fresh()));
@@ -213,7 +225,10 @@ function unknownNode(op: OpBuilder, node: Node, inputs: readonly (Value | undefi
 /** Subgraphs stay as the file has them, so they have to be in its opset; what they read from outside is renewed. */
 function subgraphsOf(node: Node, version: number, get: (value: Value) => Value): Attributes {
   if (version !== targetOpset) {
-    throw new OhemgenError(`${node.op} whose subgraph is not known beforehand, in opset ${version}`, { code: "E131", hint: `Convert the model to opset ${targetOpset}, or export it without control flow.` });
+    throw new OhemgenError(`${node.op} whose subgraph is not known beforehand, in opset ${version}`, {
+      code: "E131",
+      hint: `Convert the model to opset ${targetOpset}, or export it without control flow.`,
+    });
   }
   return cloneAttributes(node.attributes, { read: get, write: (value) => value, name: (name) => name });
 }

@@ -13,11 +13,7 @@ export interface AttributeReaders {
 const text = new TextDecoder();
 
 /** @throws OhemgenError E102 for an attribute that is there twice or lacks its value. */
-export function attributesFromProto(
-  protos: readonly AttributeProto[],
-  where: string,
-  read: AttributeReaders,
-): Attributes {
+export function attributesFromProto(protos: readonly AttributeProto[], where: string, read: AttributeReaders): Attributes {
   const entries: [string, Attribute][] = protos.map((proto) => [proto.name, attributeFromProto(proto, where, read)]);
   // Not by assignment: a file may call an attribute "__proto__".
   const attributes = Object.fromEntries(entries);

@@ -19,8 +19,7 @@ export function decodeProto(bytes: Uint8Array): ModelProto {
     throw new OhemgenError("the file is empty", { code: "E101", hint: "An ONNX model is expected." });
   }
   const foreign = foreignFormat(bytes);
-  if (foreign !== undefined)
-    throw new OhemgenError(`not an ONNX model: ${foreign[0]}`, { code: "E101", hint: foreign[1] });
+  if (foreign !== undefined) throw new OhemgenError(`not an ONNX model: ${foreign[0]}`, { code: "E101", hint: foreign[1] });
   const proto = decodeMessage(modelType, bytes) as ModelProto;
   if (!hasField(proto, "graph") || (!hasField(proto, "irVersion") && proto.opsetImport.length === 0)) {
     const missing = hasField(proto, "graph") ? "neither an IR version nor an operator set" : "no graph";

@@ -85,12 +85,9 @@ function malformed(message: string, where: string): never {
 function decodeGraph(proto: GraphProto, outer: Scope | undefined, context: Context): Graph {
   const scope: Scope = { values: new Map(), outer };
   const types = new Map<string, ValueType>();
-  for (const info of [...proto.valueInfo, ...proto.output, ...proto.input])
-    types.set(info.name, valueType(info, context));
+  for (const info of [...proto.valueInfo, ...proto.output, ...proto.input]) types.set(info.name, valueType(info, context));
 
-  const initializers = proto.initializer.map((tensor) =>
-    constant(tensor.name, tensorFromProto(tensor, `initializer "${tensor.name}"`, context.external)),
-  );
+  const initializers = proto.initializer.map((tensor) => constant(tensor.name, tensorFromProto(tensor, `initializer "${tensor.name}"`, context.external)));
   for (const sparse of proto.sparseInitializer) {
     const name = hasField(sparse, "values") ? sparse.values.name : "";
     initializers.push(constant(name, densify(sparse, `sparse initializer "${name}"`, context.external)));
@@ -114,12 +111,7 @@ function decodeGraph(proto: GraphProto, outer: Scope | undefined, context: Conte
   return { name: proto.name, inputs, outputs, initializers, nodes };
 }
 
-function decodeNodes(
-  protos: readonly NodeProto[],
-  scope: Scope,
-  types: ReadonlyMap<string, ValueType>,
-  context: Context,
-): readonly Node[] {
+function decodeNodes(protos: readonly NodeProto[], scope: Scope, types: ReadonlyMap<string, ValueType>, context: Context): readonly Node[] {
   return sortNodes(protos).map((proto) => {
     const where = describeNode(proto);
     const inputs = proto.input.map((name) => {
@@ -162,9 +154,7 @@ function decodeFunction(proto: FunctionProto, context: Context): FunctionBody {
     }),
     opsets: opsetsOf(proto.opsetImport),
     inputs,
-    outputs: proto.output.map(
-      (output) => lookUp(scope, output) ?? malformed(`output "${output}" of ${where} is not defined`, where),
-    ),
+    outputs: proto.output.map((output) => lookUp(scope, output) ?? malformed(`output "${output}" of ${where} is not defined`, where)),
     nodes,
   };
 }

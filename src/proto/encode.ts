@@ -134,9 +134,7 @@ function encodeSubgraph(graph: Graph, names: Names): Message {
     if (made.delete(value)) return { name: nameOf(value, name, names), ...typeOf(value) };
     const { dtype, shape, opaque = false } = value;
     const copy: Value = { name, dtype, shape, opaque };
-    node.push(
-      encodeNode({ op: "Identity", domain: "", name: "", inputs: [value], outputs: [copy], attributes: {} }, names),
-    );
+    node.push(encodeNode({ op: "Identity", domain: "", name: "", inputs: [value], outputs: [copy], attributes: {} }, names));
     return { name: nameOf(copy, name, names), ...typeOf(value) };
   });
   return { node, name: graph.name === "" ? "subgraph" : graph.name, input, output };
@@ -153,9 +151,7 @@ function encodeFunction(body: FunctionBody): Message {
     name: body.name,
     domain: body.domain,
     input: body.inputs.map(({ name }) => name),
-    output: body.outputs.map(
-      (value) => names.values.get(value) ?? bug(`no node makes "${value.name}" of ${body.name}`),
-    ),
+    output: body.outputs.map((value) => names.values.get(value) ?? bug(`no node makes "${value.name}" of ${body.name}`)),
     attribute: referencedAttributes(body.nodes).filter((name) => !Object.hasOwn(body.attributeDefaults, name)),
     attributeProto: Object.entries(body.attributeDefaults).map(([name, value]) => encodeAttribute(name, value, names)),
     node,

@@ -45,9 +45,7 @@ export function sortNodes(nodes: readonly NodeProto[]): readonly NodeProto[] {
         state[top.index] = done;
         stack.pop();
       } else if (state[source] === visiting) {
-        cycle(
-          stack.slice(stack.findIndex(({ index }) => index === source)).map(({ index }) => nodes[index] as NodeProto),
-        );
+        cycle(stack.slice(stack.findIndex(({ index }) => index === source)).map(({ index }) => nodes[index] as NodeProto));
       } else if (state[source] !== done) {
         state[source] = visiting;
         stack.push({ index: source, next: 0 });

@@ -69,11 +69,7 @@ function patchable(kind: MessageKind, child: MessageKind, constant: string | und
  * are the file itself.
  * @throws OhemgenError E106 where a tensor is not there, is no float tensor or has another size.
  */
-export function patchTensors(
-  bytes: Uint8Array,
-  values: ReadonlyMap<string, Float32Array>,
-  options: PatchOptions = {},
-): PatchedModel {
+export function patchTensors(bytes: Uint8Array, values: ReadonlyMap<string, Float32Array>, options: PatchOptions = {}): PatchedModel {
   const external: ExternalPatch[] = [];
   const references: ExternalRange[] = [];
   const found = new Set<string>();
@@ -185,11 +181,7 @@ function inOrder(bytes: Uint8Array): (size: number) => Uint8Array {
 }
 
 /** Puts packed `fresh` bytes in the place of a tensor's data, in the form that it has there: raw if not `typed`. */
-function replaceData(
-  message: Uint8Array,
-  typed: { readonly field: number; readonly width: number } | undefined,
-  fresh: Uint8Array,
-): Uint8Array[] | undefined {
+function replaceData(message: Uint8Array, typed: { readonly field: number; readonly width: number } | undefined, fresh: Uint8Array): Uint8Array[] | undefined {
   const take = inOrder(fresh);
   return rewriteMessage(message, ({ field, content }) => {
     if (typed === undefined) return field === 9 ? [fresh] : undefined;
@@ -209,11 +201,7 @@ function replaceData(
  * The attributes `value_float` and `value_floats` of a Constant with new numbers; undefined for other attributes,
  * `pieces` is undefined where nothing changes.
  */
-function rewriteNumbers(
-  attribute: Uint8Array,
-  values: Float32Array,
-  name: string,
-): { pieces: Uint8Array[] | undefined } | undefined {
+function rewriteNumbers(attribute: Uint8Array, values: Float32Array, name: string): { pieces: Uint8Array[] | undefined } | undefined {
   let label = "";
   let size = 0;
   const numbers = new Map([

@@ -39,18 +39,12 @@ export interface SafetensorsFile {
   readonly metadata: Record<string, string>;
 }
 
-export function encodeSafetensors(
-  tensors: ReadonlyMap<string, Tensor>,
-  metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
+export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
   return joinChunks(safetensorsChunks(tensors, metadata));
 }
 
 /** The file in pieces, the tensors as views: for writing without a second copy. */
-export function safetensorsChunks(
-  tensors: ReadonlyMap<string, Tensor>,
-  metadata: Readonly<Record<string, string>> = {},
-): Uint8Array[] {
+export function safetensorsChunks(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>> = {}): Uint8Array[] {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [["__metadata__", metadata]] : [];
   let offset = 0;
   for (const [name, { dtype, dims, bytes }] of tensors) {
@@ -87,8 +81,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerSize = Number(view.getBigUint64(0, true));
   if (headerSize > headerLimit) corrupt(`a header of ${headerSize} bytes`);
-  if (headerSize > bytes.length - 8)
-    corrupt(`its header of ${headerSize} bytes does not fit the file of ${bytes.length}`);
+  if (headerSize > bytes.length - 8) corrupt(`its header of ${headerSize} bytes does not fit the file of ${bytes.length}`);
   const header = parseHeader(bytes.subarray(8, 8 + headerSize));
   const data = bytes.subarray(8 + headerSize);
 
@@ -119,14 +112,12 @@ function parseHeader(bytes: Uint8Array): object {
   } catch {
     corrupt("its header is not JSON");
   }
-  if (typeof header !== "object" || header === null || Array.isArray(header))
-    return corrupt("its header is not an object");
+  if (typeof header !== "object" || header === null || Array.isArray(header)) return corrupt("its header is not an object");
   return header;
 }
 
 function metadataOf(entry: unknown): Record<string, string> {
-  const items: [string, unknown][] =
-    typeof entry === "object" && entry !== null ? Object.entries(entry) : [["", entry]];
+  const items: [string, unknown][] = typeof entry === "object" && entry !== null ? Object.entries(entry) : [["", entry]];
   if (Array.isArray(entry) || items.some(([, value]) => typeof value !== "string")) corrupt("its metadata is not text");
   return Object.fromEntries(items as [string, string][]);
 }

@@ -53,12 +53,10 @@ const messages: Readonly<Record<string, string>> = {
   StringStringEntryProto: "key:string=1 value:string=2",
   TensorAnnotation: "tensorName:string=1 quantParameterTensorNames:StringStringEntryProto*=2",
   TrainingInfoProto:
-    "initialization:GraphProto=1 algorithm:GraphProto=2 initializationBinding:StringStringEntryProto*=3 " +
-    "updateBinding:StringStringEntryProto*=4",
+    "initialization:GraphProto=1 algorithm:GraphProto=2 initializationBinding:StringStringEntryProto*=3 " + "updateBinding:StringStringEntryProto*=4",
   DeviceConfigurationProto: "name:string=1 numDevices:int32=2 device:string*=3",
   NodeDeviceConfigurationProto: "configurationId:string=1 shardingSpec:ShardingSpecProto*=2 pipelineStage:int32=3",
-  ShardingSpecProto:
-    "tensorName:string=1 device:int64*=2 indexToDeviceGroupMap:IntIntListEntryProto*=3 shardedDim:ShardedDimProto*=4",
+  ShardingSpecProto: "tensorName:string=1 device:int64*=2 indexToDeviceGroupMap:IntIntListEntryProto*=3 shardedDim:ShardedDimProto*=4",
   IntIntListEntryProto: "key:int64=1 value:int64*=2",
   ShardedDimProto: "axis:int64=1 simpleSharding:SimpleShardedDimProto*=2",
   SimpleShardedDimProto: "dimValue:int64=1| dimParam:string=2| numShards:int64=3",

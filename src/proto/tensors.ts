@@ -67,8 +67,7 @@ export function tensorFromProto(proto: TensorProto, where: string, external?: Ex
   const count = elementCount(dims);
   if (!Number.isSafeInteger(count)) return fail(`impossible dimensions [${dims}]`);
   if (dtype === "string") {
-    if (proto.stringData.length !== count)
-      return fail(`${proto.stringData.length} strings for the dimensions [${dims}]`);
+    if (proto.stringData.length !== count) return fail(`${proto.stringData.length} strings for the dimensions [${dims}]`);
     return { dtype, dims, bytes: new Uint8Array(0), strings: proto.stringData };
   }
   const expected = byteLength(dtype, count) ?? fail(`unknown size of ${dtype}`);
@@ -109,8 +108,7 @@ function storedBytes(
   const unpacked = (proto.$unknowns ?? []).filter((bytes) => fieldsOf(bytes).next().value?.field === field);
   if (chunks.length > 0 && unpacked.length > 0) return fail("its data is stored in two ways at once");
   if (width > 0) return joinViews(chunks.length > 0 ? chunks : unpacked.map((bytes) => bytes.subarray(-width)));
-  const lists =
-    chunks.length > 0 ? chunks : unpacked.map((bytes) => fieldsOf(bytes).next().value?.content ?? fail("bad number"));
+  const lists = chunks.length > 0 ? chunks : unpacked.map((bytes) => fieldsOf(bytes).next().value?.content ?? fail("bad number"));
   // Sub-byte types hold one packed byte per stored integer.
   const elementWidth = Math.max(1, (byteLength(dtype, 8) ?? 8) / 8);
   return varintBytes(lists, elementWidth, Math.ceil(expected / elementWidth), fail);
@@ -122,12 +120,7 @@ function joinViews(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Packs the low `width` bytes of each varint. A varint takes a byte at least, which bounds the allocation. */
-function varintBytes(
-  lists: readonly Uint8Array[],
-  width: number,
-  count: number,
-  fail: (message: string) => never,
-): Uint8Array {
+function varintBytes(lists: readonly Uint8Array[], width: number, count: number, fail: (message: string) => never): Uint8Array {
   const stored = lists.reduce((sum, list) => sum + list.length, 0);
   if (stored < count) return fail(`at most ${stored} of ${count} stored numbers are there`);
   const bytes = new Uint8Array(count * width);
@@ -173,19 +166,16 @@ export function densify(proto: SparseTensorProto, where: string, external?: Exte
       hint: "The file is damaged; export it again.",
     });
   };
-  if (!hasField(proto, "values") || !hasField(proto, "indices"))
-    return fail("a sparse tensor without values or indices");
+  if (!hasField(proto, "values") || !hasField(proto, "indices")) return fail("a sparse tensor without values or indices");
   const values = tensorFromProto(proto.values, where, external);
   const indices = tensorFromProto(proto.indices, `${where} (indices)`, external);
   const dims = proto.dims.map((dim) => dimension(dim) ?? fail(`bad dimension ${integerValue(dim)}`));
   const width = (byteLength(values.dtype, 8) ?? fail(`a sparse tensor of ${values.dtype}`)) / 8;
   const size = elementCount(dims) * width;
-  if (!Number.isInteger(width) || !(size <= denseLimit))
-    return fail(`a sparse tensor of type ${values.dtype}[${dims}]`);
+  if (!Number.isInteger(width) || !(size <= denseLimit)) return fail(`a sparse tensor of type ${values.dtype}[${dims}]`);
   const count = elementCount(values.dims);
   const rank = indices.dims.length === 2 ? dims.length : 1;
-  if (indices.dtype !== "int64" || elementCount(indices.dims) !== count * rank)
-    return fail("its indices do not fit its values");
+  if (indices.dtype !== "int64" || elementCount(indices.dims) !== count * rank) return fail("its indices do not fit its values");
   const bytes = new Uint8Array(size);
   const positions = tensorNumbers(indices);
   const extents = rank === 1 && indices.dims.length !== 2 ? [elementCount(dims)] : dims;

@@ -75,10 +75,7 @@ export function pushVarint(out: number[], low: number, high = 0): void {
  * The message with the content of some fields replaced; all other bytes stay as they are. `edit` returns the new
  * content in pieces, or undefined to leave the field. Returns undefined where nothing was replaced.
  */
-export function rewriteMessage(
-  message: Uint8Array,
-  edit: (field: WireField) => readonly Uint8Array[] | undefined,
-): Uint8Array[] | undefined {
+export function rewriteMessage(message: Uint8Array, edit: (field: WireField) => readonly Uint8Array[] | undefined): Uint8Array[] | undefined {
   const pieces: Uint8Array[] = [];
   let kept = 0;
   let at = 0;

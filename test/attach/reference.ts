@@ -22,10 +22,29 @@ export interface ReferenceParameter {
 
 export interface Reference {
   readonly logits: string;
-  readonly loss: { readonly ce: number; readonly lovasz: number; readonly total: number; readonly n_kept: number; readonly n_valid: number; readonly confusion: readonly (readonly number[])[] };
+  readonly loss: {
+    readonly ce: number;
+    readonly lovasz: number;
+    readonly total: number;
+    readonly n_kept: number;
+    readonly n_valid: number;
+    readonly confusion: readonly (readonly number[])[];
+  };
   readonly parameters: Readonly<Record<string, ReferenceParameter>>;
-  readonly steps: Readonly<Record<"sgd" | "adamw", { readonly hyper: { readonly lr: number }; readonly losses: readonly number[]; readonly float32_losses: readonly number[] }>>;
-  readonly bn_updates?: Readonly<Record<string, { readonly l2?: number; readonly unbiased_l2?: number; readonly probes?: readonly (readonly [number, number])[]; readonly unbiased_probes?: readonly (readonly [number, number])[] }>>;
+  readonly steps: Readonly<
+    Record<"sgd" | "adamw", { readonly hyper: { readonly lr: number }; readonly losses: readonly number[]; readonly float32_losses: readonly number[] }>
+  >;
+  readonly bn_updates?: Readonly<
+    Record<
+      string,
+      {
+        readonly l2?: number;
+        readonly unbiased_l2?: number;
+        readonly probes?: readonly (readonly [number, number])[];
+        readonly unbiased_probes?: readonly (readonly [number, number])[];
+      }
+    >
+  >;
 }
 
 export function readReference(dir: string, file = "ref.json"): Reference {
@@ -88,7 +107,8 @@ export function feedsOf(dir: string, result: AttachResult, attempt: number): Fee
   const feeds: Feeds = { ...batchOf(dir, input), params: toRuntime(result.state.get("params") as Tensor) };
   const moved = attempt === 0 ? undefined : attempt % 2 === 1 ? input : "params";
   const tensor = moved === undefined ? undefined : feeds[moved];
-  if (moved !== undefined && tensor !== undefined) feeds[moved] = new ort.Tensor("float32", nudgedBy(floats(tensor), attempt, 2 ** (-23 + ((attempt >> 1) % 4))), [...tensor.dims]);
+  if (moved !== undefined && tensor !== undefined)
+    feeds[moved] = new ort.Tensor("float32", nudgedBy(floats(tensor), attempt, 2 ** (-23 + ((attempt >> 1) % 4))), [...tensor.dims]);
   return feeds;
 }
 

@@ -107,7 +107,7 @@ export async function checkCase(given: Case, form: Form, provider: Provider): Pr
   const original = given.viaNormalized === undefined ? buildCase(given, tensors, "static", made.types.map((value) => value.dtype)).model : made.forward;
   const [reference, forward, backward] = await Promise.all([openModel(original), openModel(made.forward), openModel(made.backward)]);
   try {
-    const feeds = new Map(tensors.flatMap((tensor, i) => (tensor === undefined ? [] : [[`input${i}`, tensor] as const])));
+    const feeds = new Map<string, Tensor>(tensors.flatMap((tensor, i) => (tensor === undefined ? [] : [[`input${i}`, tensor] as const])));
     const y = await reference.run(feeds);
     checkForward(y, await forward.run(feeds));
     const seeds = new Map<string, Tensor>();

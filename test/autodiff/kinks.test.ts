@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import type { Provider } from "../../src/ops/lowerings/provider.ts";
-import { tensorOf } from "../../src/ir/tensor.ts";
+import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
 import { buildCase, type Case } from "./case.ts";
 import { differentiateModel } from "./check.ts";
 import { drawn, exactly, ints, type Operand, scalar, x } from "./operands.ts";
@@ -17,7 +17,7 @@ async function gradientsOf(given: Case, provider: Provider = "any", seed?: reado
   const session = await openModel(backward);
   const shape = types[0]?.shape as readonly number[];
   const count = shape.reduce((a, b) => a * b, 1);
-  const feeds = new Map(tensors.flatMap((tensor, i) => (tensor === undefined ? [] : [[`input${i}`, tensor] as const])));
+  const feeds = new Map<string, Tensor>(tensors.flatMap((tensor, i) => (tensor === undefined ? [] : [[`input${i}`, tensor] as const])));
   feeds.set("seed0", tensorOf("float32", shape, seed ?? new Array(count).fill(1)));
   const found = await session.run(feeds);
   await session.close();

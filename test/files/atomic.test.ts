@@ -1,15 +1,4 @@
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -102,9 +91,7 @@ describe("folders", () => {
     const out = join(dir, "out");
     mkdirSync(out);
     writeFileSync(join(out, "thesis.txt"), "years of work");
-    expect(errorOf(() => writeFolderAtomically(out, files("1"), { force: true }), "E110").message).toContain(
-      "thesis.txt",
-    );
+    expect(errorOf(() => writeFolderAtomically(out, files("1"), { force: true }), "E110").message).toContain("thesis.txt");
     expect(readdirSync(out)).toEqual(["thesis.txt"]);
     errorOf(() => writeFolderAtomically(join(out, "thesis.txt"), files("1"), { force: true }), "E110");
   });

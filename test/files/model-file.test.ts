@@ -1,15 +1,4 @@
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -40,22 +29,13 @@ function writeModel(folder = dir, location = "m.data"): string {
   const path = join(folder, "m.onnx");
   writeFileSync(join(folder, "m.data"), bytesOf(Float32Array.of(1, 2, 3, 4)));
   writeFileSync(join(folder, "other.bin"), bytesOf(Float32Array.of(5, 6)));
-  const tensors = [
-    outside("v", { location, length: "8" }),
-    outside("w", { location, offset: "8" }),
-    outside("u", { location: "other.bin" }),
-  ];
-  writeFileSync(
-    path,
-    modelBytes({ node: [node("Sum", ["v", "w", "u"], ["y"])], initializer: tensors, output: [info("y", [2])] }),
-  );
+  const tensors = [outside("v", { location, length: "8" }), outside("w", { location, offset: "8" }), outside("u", { location: "other.bin" })];
+  writeFileSync(path, modelBytes({ node: [node("Sum", ["v", "w", "u"], ["y"])], initializer: tensors, output: [info("y", [2])] }));
   return path;
 }
 
 const numbers = (path: string): number[][] =>
-  readModelFile(path).model.graph.initializers.map(({ constant }) =>
-    constant === undefined ? [] : Array.from(tensorNumbers(constant)),
-  );
+  readModelFile(path).model.graph.initializers.map(({ constant }) => (constant === undefined ? [] : Array.from(tensorNumbers(constant))));
 
 describe("reading", () => {
   test.each(availableModels())("$name", ({ dir: folder }) => {
@@ -255,9 +235,7 @@ describe("writing patched models", () => {
         initializer: [outside("a", { location: "m.data" }), outside("b", { location: "m.data", offset: "4" })],
       }),
     );
-    expect(errorOf(() => writePatchedModel(path, patch({ a: [1, 2] }), join(dir, "out.onnx")), "E106").message).toMatch(
-      /share bytes/,
-    );
+    expect(errorOf(() => writePatchedModel(path, patch({ a: [1, 2] }), join(dir, "out.onnx")), "E106").message).toMatch(/share bytes/);
     expect(readdirSync(dir).sort()).toEqual(["m.data", "m.onnx"]);
   });
 });

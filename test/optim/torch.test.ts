@@ -89,7 +89,10 @@ describe("update against torch.optim", () => {
 });
 
 test("a gradient that is not finite leaves the whole state as it was", async () => {
-  for (const options of [{ kind: "sgd", ema: 0.99 }, { kind: "adamw", clipNorm: 1 }] as const) {
+  for (const options of [
+    { kind: "sgd", ema: 0.99 },
+    { kind: "adamw", clipNorm: 1 },
+  ] as const) {
     const params = randomVector(1);
     const broken = randomVector(2);
     broken[17] = Number.POSITIVE_INFINITY;

@@ -50,9 +50,7 @@ describe.each(availableModels())("$name", ({ dir }) => {
   test("tensor bytes are views of the file, in both directions", () => {
     const large = proto.graph.initializer.filter(({ rawData }) => rawData.length > 4096);
     for (const { rawData } of large) expect(rawData.buffer).toBe(bytes.buffer);
-    const chunks = new Set(
-      encodeProtoChunks(proto).map((chunk) => (chunk.buffer === bytes.buffer ? chunk.byteOffset : -1)),
-    );
+    const chunks = new Set(encodeProtoChunks(proto).map((chunk) => (chunk.buffer === bytes.buffer ? chunk.byteOffset : -1)));
     for (const { rawData } of large) expect(chunks).toContain(rawData.byteOffset);
   });
 
@@ -71,14 +69,7 @@ test("field numbers agree with onnx-proto's", () => {
   const ours = schemaFields();
   let compared = 0;
   const samples: unknown[] = ["x", 1, [1], ["x"], {}, [{}], [new Uint8Array(1)], new Uint8Array(1)];
-  for (const type of [
-    "ModelProto",
-    "GraphProto",
-    "NodeProto",
-    "AttributeProto",
-    "TensorProto",
-    "ValueInfoProto",
-  ] as const) {
+  for (const type of ["ModelProto", "GraphProto", "NodeProto", "AttributeProto", "TensorProto", "ValueInfoProto"] as const) {
     for (const [field, number] of ours.get(type) ?? []) {
       for (const value of samples) {
         let found: number;
@@ -100,14 +91,9 @@ test("field numbers agree with onnx-proto's", () => {
 test("unknown fields are kept, at every level", () => {
   const extra = Uint8Array.of(0xfa, 0x3e, 3, 1, 2, 3);
   const inner = { ...node("Relu", ["x"], ["y"]), $unknowns: [extra] };
-  const bytes = modelBytes(
-    { node: [inner], input: [info("x")], output: [info("y")], $unknowns: [extra] },
-    { $unknowns: [extra] },
-  );
+  const bytes = modelBytes({ node: [inner], input: [info("x")], output: [info("y")], $unknowns: [extra] }, { $unknowns: [extra] });
   const proto = decodeProto(bytes);
-  expect((proto.graph.node[0] as { $unknowns?: Uint8Array[] }).$unknowns?.map((field) => [...field])).toEqual([
-    [...extra],
-  ]);
+  expect((proto.graph.node[0] as { $unknowns?: Uint8Array[] }).$unknowns?.map((field) => [...field])).toEqual([[...extra]]);
   expect([...encodeProto(proto)]).toEqual([...bytes]);
   expect(Buffer.from(bytes).toString("hex").split(Buffer.from(extra).toString("hex")).length - 1).toBe(3);
 });
@@ -153,11 +139,7 @@ describe("what is no ONNX model gets E101", () => {
   const cases: [string, Uint8Array, RegExp][] = [
     ["an empty file", new Uint8Array(0), /empty/],
     ["a text", new TextEncoder().encode("# Models\n\nSegmentation networks exported to ONNX.\n"), /text file/],
-    [
-      "a Git LFS pointer",
-      new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
-      /Git LFS/,
-    ],
+    ["a Git LFS pointer", new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), /Git LFS/],
     ["a zip archive", Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0, 0, 0), /zip/],
     ["zeros", new Uint8Array(1000), /field number 0/],
     ["a model without a graph", encodeProto({ irVersion: 8 } as ModelProto), /no graph/],

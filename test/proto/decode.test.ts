@@ -11,8 +11,7 @@ import { bytesOf, errorOf, floats, info, modelOf, node, type Plain } from "./bui
 function expectOrdered(graph: Graph): void {
   const defined = new Set([...graph.inputs, ...graph.initializers]);
   for (const { inputs, outputs, name } of graph.nodes) {
-    for (const value of inputs)
-      if (value !== undefined) expect(defined, `${name} reads ${value.name}`).toContain(value);
+    for (const value of inputs) if (value !== undefined) expect(defined, `${name} reads ${value.name}`).toContain(value);
     for (const value of outputs) if (value !== undefined) defined.add(value);
   }
   for (const { value } of graph.outputs) expect(defined).toContain(value);
@@ -24,33 +23,21 @@ test.each(availableModels())("$name: values are connected and keep their names",
   const { graph } = modelFromProto(proto);
   expectOrdered(graph);
   expect(graph.nodes.map(({ op }) => op)).toEqual(proto.graph.node.map(({ opType }) => opType));
-  expect(graph.nodes.map(({ inputs }) => inputs.map((value) => value?.name ?? ""))).toEqual(
-    proto.graph.node.map(({ input }) => input),
-  );
+  expect(graph.nodes.map(({ inputs }) => inputs.map((value) => value?.name ?? ""))).toEqual(proto.graph.node.map(({ input }) => input));
   for (const { constant } of graph.initializers) {
     if ((constant?.bytes.length ?? 0) > 4096) expect(constant?.bytes.buffer).toBe(bytes.buffer);
   }
 });
 
 describe("order of nodes", () => {
-  const ops = (nodes: Plain[], output = "y"): string[] =>
-    modelOf({ node: nodes, input: [info("x")], output: [info(output)] }).graph.nodes.map(({ op }) => op);
+  const ops = (nodes: Plain[], output = "y"): string[] => modelOf({ node: nodes, input: [info("x")], output: [info(output)] }).graph.nodes.map(({ op }) => op);
 
   test("file order stays where it is topological", () => {
-    expect(ops([node("B", ["x"], ["b"]), node("A", ["x"], ["a"]), node("C", ["a", "b"], ["y"])])).toEqual([
-      "B",
-      "A",
-      "C",
-    ]);
+    expect(ops([node("B", ["x"], ["b"]), node("A", ["x"], ["a"]), node("C", ["a", "b"], ["y"])])).toEqual(["B", "A", "C"]);
   });
 
   test("a producer moves before its first reader, nothing else moves", () => {
-    const nodes = [
-      node("A", ["x"], ["a"]),
-      node("D", ["c", "a"], ["d"]),
-      node("E", ["x"], ["e"]),
-      node("C", ["x"], ["c"]),
-    ];
+    const nodes = [node("A", ["x"], ["a"]), node("D", ["c", "a"], ["d"]), node("E", ["x"], ["e"]), node("C", ["x"], ["c"])];
     expect(ops([...nodes, node("F", ["d", "e"], ["y"])])).toEqual(["A", "C", "D", "E", "F"]);
   });
 
@@ -62,9 +49,7 @@ describe("order of nodes", () => {
 
   test("a long reversed chain sorts in time and without deep recursion", () => {
     const count = 50_000;
-    const nodes = Array.from({ length: count }, (_, i) =>
-      node("Neg", [i === 0 ? "x" : `v${i - 1}`], [i === count - 1 ? "y" : `v${i}`]),
-    );
+    const nodes = Array.from({ length: count }, (_, i) => node("Neg", [i === 0 ? "x" : `v${i - 1}`], [i === count - 1 ? "y" : `v${i}`]));
     const model = modelOf({ node: nodes.reverse(), input: [info("x")], output: [info("y")] });
     expectOrdered({ ...model.graph, nodes: model.graph.nodes.slice(0, 100), outputs: [] });
     expect(model.graph.nodes[0]?.inputs[0]?.name).toBe("x");
@@ -91,11 +76,7 @@ describe("names", () => {
     ["two initializers", { initializer: [floats("w", [1], [1]), floats("w", [1], [1])] }, /"w" is defined twice/],
     ["two inputs", { input: [info("x"), info("x")] }, /"x" is defined twice/],
     ["an initializer without a name", { initializer: [floats("", [1], [1])] }, /no name/],
-    [
-      "read but not defined",
-      { node: [node("Add", ["x", "ghost"], ["y"], [], "sum")] },
-      /node "sum" \(Add\) reads "ghost"/,
-    ],
+    ["read but not defined", { node: [node("Add", ["x", "ghost"], ["y"], [], "sum")] }, /node "sum" \(Add\) reads "ghost"/],
     ["an output that nothing makes", {}, /graph output "y" is not defined/],
   ])("%s", (_name, extra, message) => {
     const error = errorOf(graph(extra), "E102");
@@ -158,11 +139,7 @@ describe("names", () => {
     expect(model.outputs[1]?.value).toBe(model.nodes[1]?.outputs[0]);
     const leak = () =>
       modelOf({
-        node: [
-          node("If", ["x"], ["z"], [{ name: "then_branch", type: 5, g: branch("t") }]),
-          node("Neg", ["inner"], ["y"]),
-          node("Relu", ["x"], ["shared"]),
-        ],
+        node: [node("If", ["x"], ["z"], [{ name: "then_branch", type: 5, g: branch("t") }]), node("Neg", ["inner"], ["y"]), node("Relu", ["x"], ["shared"])],
         input: [info("x")],
         output: [info("y")],
       });
@@ -292,10 +269,7 @@ test("functions have a scope of their own", () => {
     output: ["b"],
     attribute: ["alpha"],
     attributeProto: [{ name: "beta", f: 2, type: 1 }],
-    node: [
-      node("Elu", ["a"], ["t"], [{ name: "alpha", refAttrName: "alpha", type: 1 }]),
-      node("Add", ["t", "t"], ["b"]),
-    ],
+    node: [node("Elu", ["a"], ["t"], [{ name: "alpha", refAttrName: "alpha", type: 1 }]), node("Add", ["t", "t"], ["b"])],
     opsetImport: [{ domain: "", version: 18 }],
   };
   const model = modelOf(

@@ -12,13 +12,7 @@ import { availableModels } from "../models.ts";
 const value = (name: string, shape: (number | string)[] = [2]): Value => ({ name, dtype: "float32", shape });
 const constant = (name: string): Value => ({ ...value(name), constant: tensorOf("float32", [2], [1, 2]) });
 
-function node(
-  op: string,
-  inputs: (Value | undefined)[],
-  outputs: (Value | undefined)[],
-  name = "",
-  attributes: Record<string, Attribute> = {},
-): Node {
+function node(op: string, inputs: (Value | undefined)[], outputs: (Value | undefined)[], name = "", attributes: Record<string, Attribute> = {}): Node {
   return { op, domain: "", name, inputs, outputs, attributes };
 }
 
@@ -49,8 +43,7 @@ function structure(graph: Graph): unknown {
     if (!ids.has(v)) ids.set(v, ids.size);
     return ids.get(v);
   };
-  const trimmed = (list: readonly (Value | undefined)[]): unknown =>
-    list.slice(0, list.findLastIndex((v) => v !== undefined) + 1).map(id);
+  const trimmed = (list: readonly (Value | undefined)[]): unknown => list.slice(0, list.findLastIndex((v) => v !== undefined) + 1).map(id);
   const inputs = graph.inputs.map((v) => [id(v), v.name, v.dtype, v.shape?.length]);
   const nodes = graph.nodes.map((n) => [n.op, n.domain, trimmed(n.inputs), trimmed(n.outputs), n.attributes]);
   return { inputs, nodes, outputs: graph.outputs.map(({ name, value: v }) => [name, id(v)]) };
@@ -62,8 +55,7 @@ test.each(availableModels())("$name: the graph survives, and equal models give e
   const again = modelFromProto(decodeProto(bytes));
   expect(structure(again.graph)).toEqual(structure(original.graph));
   const data = new Map(original.graph.initializers.map((v) => [v.name, v.constant]));
-  for (const v of again.graph.initializers)
-    expect(Buffer.compare(v.constant?.bytes ?? bytes, data.get(v.name)?.bytes ?? bytes)).toBe(0);
+  for (const v of again.graph.initializers) expect(Buffer.compare(v.constant?.bytes ?? bytes, data.get(v.name)?.bytes ?? bytes)).toBe(0);
   expect(Buffer.compare(encodeModel(again), bytes)).toBe(0);
   expect(Buffer.compare(Buffer.concat(encodeModelChunks(original)), bytes)).toBe(0);
 });
@@ -116,11 +108,12 @@ test("header, types and what is left out", () => {
   expect(proto.graph.valueInfo).toHaveLength(0);
   const type = proto.graph.input[0]?.type?.tensorType;
   expect(type?.elemType).toBe(10);
-  expect(
-    type?.shape?.dim.map((dim) =>
-      hasField(dim, "dimValue") ? dim.dimValue : hasField(dim, "dimParam") ? dim.dimParam : "-",
-    ),
-  ).toEqual(["N", 3, "-", "2*H + 1"]);
+  expect(type?.shape?.dim.map((dim) => (hasField(dim, "dimValue") ? dim.dimValue : hasField(dim, "dimParam") ? dim.dimParam : "-"))).toEqual([
+    "N",
+    3,
+    "-",
+    "2*H + 1",
+  ]);
   expect(proto.graph.output[0]?.type?.tensorType?.shape).toBeFalsy();
 });
 

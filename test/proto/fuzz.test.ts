@@ -21,9 +21,7 @@ const tiny = modelBytes({
     node("Add", ["i", "c"], ["y"]),
   ],
   initializer: [floats("w", [2], [3, 4]), { name: "n", dims: [2], dataType: 7, int64Data: [Uint8Array.of(1, 2)] }],
-  sparseInitializer: [
-    { values: floats("s", [1], [1]), indices: { dims: [1], dataType: 7, int64Data: [Uint8Array.of(1)] }, dims: [4] },
-  ],
+  sparseInitializer: [{ values: floats("s", [1], [1]), indices: { dims: [1], dataType: 7, int64Data: [Uint8Array.of(1)] }, dims: [4] }],
   input: [info("x", ["N", 3]), info("b", [], 9)],
   output: [info("y", ["N", ""])],
   valueInfo: [info("h", [2])],
@@ -42,7 +40,7 @@ const anyEdit = fc.record<Edit>({
 });
 
 function apply(source: Uint8Array, edits: readonly Edit[], keep: number): Uint8Array {
-  let bytes = source.slice(0, Math.ceil(source.length * keep));
+  let bytes: Uint8Array = source.slice(0, Math.ceil(source.length * keep));
   for (const { at, kind, bytes: fresh, from } of edits) {
     if (bytes.length === 0) break;
     const place = at % bytes.length;
@@ -91,10 +89,8 @@ const runs = Number(process.env.OHEMGEN_FUZZ_RUNS ?? 3000);
 
 test("mutated and cut small models: a result or a proper error", () => {
   fc.assert(
-    fc.property(
-      fc.array(anyEdit, { maxLength: 6 }),
-      fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true })),
-      (edits, keep) => useModel(apply(tiny, edits, keep)),
+    fc.property(fc.array(anyEdit, { maxLength: 6 }), fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true })), (edits, keep) =>
+      useModel(apply(tiny, edits, keep)),
     ),
     { numRuns: runs },
   );
@@ -112,18 +108,13 @@ test("any bytes after a plausible head", () => {
 
 test("a real network, mutated in its first and last bytes or cut anywhere", () => {
   fc.assert(
-    fc.property(
-      fc.array(anyEdit, { minLength: 1, maxLength: 3 }),
-      fc.constantFrom(1, 1, 0.999, 0.5, 0.01),
-      fc.boolean(),
-      (edits, keep, start) => {
-        const near = edits.map((edit) => ({
-          ...edit,
-          at: start ? edit.at % 6000 : Math.max(0, Math.ceil(network.length * keep) - 1 - (edit.at % 3000)),
-        }));
-        useModel(apply(network, near, keep));
-      },
-    ),
+    fc.property(fc.array(anyEdit, { minLength: 1, maxLength: 3 }), fc.constantFrom(1, 1, 0.999, 0.5, 0.01), fc.boolean(), (edits, keep, start) => {
+      const near = edits.map((edit) => ({
+        ...edit,
+        at: start ? edit.at % 6000 : Math.max(0, Math.ceil(network.length * keep) - 1 - (edit.at % 3000)),
+      }));
+      useModel(apply(network, near, keep));
+    }),
     { numRuns: Math.ceil(runs / 30) },
   );
 }, 120_000);
@@ -137,13 +128,9 @@ test("mutated safetensors files", () => {
     { k: "v" },
   );
   fc.assert(
-    fc.property(
-      fc.array(anyEdit, { minLength: 1, maxLength: 4 }),
-      fc.double({ min: 0, max: 1, noNaN: true }),
-      (edits, keep) => {
-        orError(() => decodeSafetensors(apply(file, edits, keep < 0.5 ? 1 : keep)));
-      },
-    ),
+    fc.property(fc.array(anyEdit, { minLength: 1, maxLength: 4 }), fc.double({ min: 0, max: 1, noNaN: true }), (edits, keep) => {
+      orError(() => decodeSafetensors(apply(file, edits, keep < 0.5 ? 1 : keep)));
+    }),
     { numRuns: runs },
   );
 }, 120_000);

@@ -10,10 +10,7 @@ import { availableModels } from "../models.ts";
 import { bytesOf, errorOf, floats, info, modelBytes, node, type Plain } from "./build.ts";
 
 const patched = (bytes: Uint8Array, values: Record<string, number[]>, options?: PatchOptions): Uint8Array =>
-  joinChunks(
-    patchTensors(bytes, new Map(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)])), options)
-      .chunks,
-  );
+  joinChunks(patchTensors(bytes, new Map(Object.entries(values).map(([name, list]) => [name, Float32Array.from(list)])), options).chunks);
 
 /** Float tensors of the main graph: initializers and Constant nodes, by the names they are patched under. */
 function floatTensors(bytes: Uint8Array): Map<string, Float32Array> {
@@ -46,8 +43,7 @@ describe.each(availableModels())("$name", ({ dir }) => {
     const result = joinChunks(patchTensors(bytes, values).chunks);
     expect(result.length).toBe(bytes.length);
     const read = floatTensors(result);
-    for (const [name, list] of values)
-      expect(Buffer.compare(bytesOf(read.get(name) ?? list), bytesOf(list)), name).toBe(0);
+    for (const [name, list] of values) expect(Buffer.compare(bytesOf(read.get(name) ?? list), bytesOf(list)), name).toBe(0);
     expect(Buffer.compare(joinChunks(patchTensors(result, tensors).chunks), bytes)).toBe(0);
   });
 });
@@ -69,23 +65,11 @@ describe("storage forms are kept", () => {
   const forms: [string, Plain, keyof Plain][] = [
     ["raw float32", { dataType: 1, rawData: bytesOf(Float32Array.of(1, -2, 0.1)) }, "rawData"],
     ["float_data", { dataType: 1, floatData: [bytesOf(Float32Array.of(1, -2, 0.1))] }, "floatData"],
-    [
-      "float_data in pieces",
-      { dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(-2, 0.1))] },
-      "floatData",
-    ],
-    [
-      "unpacked float_data",
-      { dataType: 1, $unknowns: [1, -2, 0.1].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) },
-      "$unknowns",
-    ],
+    ["float_data in pieces", { dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(-2, 0.1))] }, "floatData"],
+    ["unpacked float_data", { dataType: 1, $unknowns: [1, -2, 0.1].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) }, "$unknowns"],
     ["raw float16", { dataType: 10, rawData: bytesOf(Uint16Array.from(halves)) }, "rawData"],
     ["float16 in int32_data", { dataType: 10, int32Data: varintList(halves) }, "int32Data"],
-    [
-      "raw bfloat16",
-      { dataType: 16, rawData: bytesOf(Uint16Array.from([1, -2, 0.1].map(numberToBfloat16))) },
-      "rawData",
-    ],
+    ["raw bfloat16", { dataType: 16, rawData: bytesOf(Uint16Array.from([1, -2, 0.1].map(numberToBfloat16))) }, "rawData"],
     ["raw float64", { dataType: 11, rawData: bytesOf(Float64Array.of(1, -2, 0.1)) }, "rawData"],
     ["double_data", { dataType: 11, doubleData: [bytesOf(Float64Array.of(1, -2, 0.1))] }, "doubleData"],
   ];
@@ -103,18 +87,12 @@ describe("storage forms are kept", () => {
     const proto = decodeProto(result).graph.initializer[0] as unknown as Plain;
     expect(proto[form]).toBeTruthy();
     expect((proto[form] as Uint8Array | Uint8Array[]).length).toBe((tensor[form] as Uint8Array | Uint8Array[]).length);
-    expect(Buffer.compare(patched(result, { w: old.map(Math.fround) }), bytes) === 0 || tensor.dataType === 11).toBe(
-      true,
-    );
+    expect(Buffer.compare(patched(result, { w: old.map(Math.fround) }), bytes) === 0 || tensor.dataType === 11).toBe(true);
   });
 
   test("float16 is rounded to nearest", () => {
     const bytes = modelBytes({ initializer: [{ name: "w", dims: [3], dataType: 10, rawData: new Uint8Array(6) }] });
-    expect(first(patched(bytes, { w: [0.1, 1e6, -1e-9] }))).toEqual([
-      halfToNumber(0x2e66),
-      Number.POSITIVE_INFINITY,
-      -0,
-    ]);
+    expect(first(patched(bytes, { w: [0.1, 1e6, -1e-9] }))).toEqual([halfToNumber(0x2e66), Number.POSITIVE_INFINITY, -0]);
   });
 
   test("Constant nodes: value, value_float, value_floats packed or not", () => {
@@ -174,9 +152,7 @@ test("only the main graph is meant", () => {
   });
   const proto = decodeProto(patched(bytes, { w: [4] }));
   expect([...(proto.graph.initializer[0]?.rawData ?? [])]).toEqual([...bytesOf(Float32Array.of(4))]);
-  expect([...(proto.graph.node[0]?.attribute[0]?.g.initializer[0]?.rawData ?? [])]).toEqual([
-    ...bytesOf(Float32Array.of(1)),
-  ]);
+  expect([...(proto.graph.node[0]?.attribute[0]?.g.initializer[0]?.rawData ?? [])]).toEqual([...bytesOf(Float32Array.of(1))]);
   const inner = modelBytes({ node: [iff], input: [info("c", [], 9)], output: [info("y")] });
   expect(errorOf(() => patched(inner, { w: [4] }), "E106").message).toMatch(/no such tensor/);
 });
@@ -213,9 +189,7 @@ test("external data: the ranges to write, and new locations wherever a tensor na
   const same = patchTensors(bytes, new Map([["w", Float32Array.of(1, 2)]]), { external });
   expect([same.chunks[0], same.external]).toEqual([bytes, []]);
   const result = patchTensors(bytes, values, { external, relocate: new Map([["m.data", "longer-name.data"]]) });
-  expect(result.external).toEqual([
-    { name: "w", location: "m.data", offset: 8, length: 8, bytes: bytesOf(Float32Array.of(1, 3)) },
-  ]);
+  expect(result.external).toEqual([{ name: "w", location: "m.data", offset: 8, length: 8, bytes: bytesOf(Float32Array.of(1, 3)) }]);
   expect(result.references.map(({ name, offset }) => [name, offset]).sort()).toEqual([
     ["v", 16],
     ["w", 8],

@@ -48,44 +48,25 @@ test("a file of the reference implementation", () => {
   expect(Buffer.from(encodeSafetensors(tensors, metadata)).toString("hex")).toBe(reference);
 });
 
-const dtypes: DataType[] = [
-  "float64",
-  "float32",
-  "float16",
-  "bfloat16",
-  "int64",
-  "int32",
-  "int16",
-  "int8",
-  "uint64",
-  "uint32",
-  "uint16",
-  "uint8",
-  "bool",
-];
+const dtypes: DataType[] = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"];
 const anyTensor = fc
   .record({ dtype: fc.constantFrom(...dtypes), dims: fc.array(fc.nat(4), { maxLength: 3 }), seed: fc.nat(255) })
   .map(({ dtype, dims, seed }): Tensor => {
     const count = dims.reduce((a, b) => a * b, 1);
     return { dtype, dims, bytes: new Uint8Array(byteLength(dtype, count) ?? 0).fill(seed) };
   });
-const anyName = fc
-  .oneof(fc.string(), fc.constantFrom("1", "0", "__proto__", "ä/ö", "constructor"))
-  .filter((name) => name !== "__metadata__");
+const anyName = fc.oneof(fc.string(), fc.constantFrom("1", "0", "__proto__", "ä/ö", "constructor")).filter((name) => name !== "__metadata__");
 
 test("round trip of any tensors; reading gives views", () => {
   fc.assert(
-    fc.property(
-      fc.uniqueArray(fc.tuple(anyName, anyTensor), { selector: ([name]) => name, maxLength: 6 }),
-      (entries) => {
-        // Tensors without bytes may change places with their neighbours.
-        const tensors = new Map(entries.filter(([, { bytes }]) => bytes.length > 0));
-        const bytes = encodeSafetensors(tensors);
-        const read = decodeSafetensors(bytes).tensors;
-        expect([...read]).toEqual([...tensors]);
-        for (const { bytes: view } of read.values()) expect(view.buffer).toBe(bytes.buffer);
-      },
-    ),
+    fc.property(fc.uniqueArray(fc.tuple(anyName, anyTensor), { selector: ([name]) => name, maxLength: 6 }), (entries) => {
+      // Tensors without bytes may change places with their neighbours.
+      const tensors = new Map(entries.filter(([, { bytes }]) => bytes.length > 0));
+      const bytes = encodeSafetensors(tensors);
+      const read = decodeSafetensors(bytes).tensors;
+      expect([...read]).toEqual([...tensors]);
+      for (const { bytes: view } of read.values()) expect(view.buffer).toBe(bytes.buffer);
+    }),
   );
 });
 
@@ -95,15 +76,12 @@ test("writing does not copy tensors", () => {
 });
 
 test("what the format cannot hold is a bug of the caller", () => {
-  expect(() => encodeSafetensors(new Map([["s", { dtype: "string", dims: [], bytes: new Uint8Array(0) }]]))).toThrow(
-    BugError,
-  );
+  expect(() => encodeSafetensors(new Map([["s", { dtype: "string", dims: [], bytes: new Uint8Array(0) }]]))).toThrow(BugError);
   expect(() => encodeSafetensors(new Map([["__metadata__", tensorOf("float32", [], [1])]]))).toThrow(BugError);
 });
 
 describe("damaged and hostile files: E105", () => {
-  const entry = (extra: object): string =>
-    JSON.stringify({ w: { dtype: "F32", shape: [2], data_offsets: [0, 8], ...extra } });
+  const entry = (extra: object): string => JSON.stringify({ w: { dtype: "F32", shape: [2], data_offsets: [0, 8], ...extra } });
   test.each<[string, Uint8Array, RegExp]>([
     ["empty", new Uint8Array(0), /too few/],
     ["a header beyond the file", file("{}", 0).fill(0xff, 0, 3), /does not fit/],
@@ -123,14 +101,7 @@ describe("damaged and hostile files: E105", () => {
     ["sizes that overflow", file(entry({ shape: [2 ** 40, 2 ** 40] }), 8), /8 bytes for/],
     ["data that nobody lists", file(entry({}), 12), /12 bytes of data/],
     ["a gap", file(entry({ data_offsets: [4, 12] }), 12), /gap/],
-    [
-      "an overlap",
-      file(
-        '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}',
-        3,
-      ),
-      /overlap/,
-    ],
+    ["an overlap", file('{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', 3), /overlap/],
     ["metadata that is no text", file('{"__metadata__":{"a":1}}', 0), /metadata/],
     ["metadata that is a list", file('{"__metadata__":["a"]}', 0), /metadata/],
   ])("%s", (_name, bytes, message) => expect(errorOf(() => decodeSafetensors(bytes), "E105").message).toMatch(message));

@@ -6,11 +6,7 @@ import { pushVarint } from "../../src/proto/wire.ts";
 import { bytesOf, errorOf, floats, modelOf, type Plain } from "./build.ts";
 
 function read(tensor: Plain, external?: ExternalReader): Tensor {
-  const { graph } = modelOf(
-    { initializer: [{ name: "w", ...tensor }] },
-    {},
-    external === undefined ? {} : { external },
-  );
+  const { graph } = modelOf({ initializer: [{ name: "w", ...tensor }] }, {}, external === undefined ? {} : { external });
   return graph.initializers[0]?.constant as Tensor;
 }
 
@@ -27,11 +23,7 @@ describe("storage forms", () => {
   test.each<[string, Plain, number[]]>([
     ["raw float32", { dims: [2], dataType: 1, rawData: bytesOf(Float32Array.of(1.5, -2)) }, [1.5, -2]],
     ["float_data", { dims: [2], dataType: 1, floatData: [bytesOf(Float32Array.of(1.5, -2))] }, [1.5, -2]],
-    [
-      "float_data in two pieces",
-      { dims: [2], dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(2))] },
-      [1, 2],
-    ],
+    ["float_data in two pieces", { dims: [2], dataType: 1, floatData: [bytesOf(Float32Array.of(1)), bytesOf(Float32Array.of(2))] }, [1, 2]],
     ["double_data", { dims: [1], dataType: 11, doubleData: [bytesOf(Float64Array.of(0.1))] }, [0.1]],
     ["int32 in int32_data", { dims: [3], dataType: 6, int32Data: packed([1, -1, 300]) }, [1, -1, 300]],
     ["int8 in int32_data", { dims: [2], dataType: 3, int32Data: packed([-128, 127]) }, [-128, 127]],
@@ -43,16 +35,8 @@ describe("storage forms", () => {
     ["int64_data", { dims: [3], dataType: 7, int64Data: packed([5, -7, 2 ** 40]) }, [5, -7, 2 ** 40]],
     ["uint32 in uint64_data", { dims: [1], dataType: 12, uint64Data: packed([4294967295]) }, [4294967295]],
     ["uint64_data", { dims: [1], dataType: 13, uint64Data: packed([2 ** 40]) }, [2 ** 40]],
-    [
-      "unpacked float_data",
-      { dims: [2], dataType: 1, $unknowns: [1, 2].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) },
-      [1, 2],
-    ],
-    [
-      "unpacked int64_data",
-      { dims: [2], dataType: 7, $unknowns: [Uint8Array.of(0x38, 3), Uint8Array.of(0x38, 0x80, 1)] },
-      [3, 128],
-    ],
+    ["unpacked float_data", { dims: [2], dataType: 1, $unknowns: [1, 2].map((v) => Uint8Array.of(0x25, ...bytesOf(Float32Array.of(v)))) }, [1, 2]],
+    ["unpacked int64_data", { dims: [2], dataType: 7, $unknowns: [Uint8Array.of(0x38, 3), Uint8Array.of(0x38, 0x80, 1)] }, [3, 128]],
     ["a scalar", { dims: [], dataType: 1, rawData: bytesOf(Float32Array.of(4)) }, [4]],
     ["no elements", { dims: [0, 3], dataType: 1 }, []],
   ])("%s", (_name, tensor, expected) => expect(numbers(tensor)).toEqual(expected));
@@ -84,11 +68,7 @@ describe("storage forms", () => {
 
 describe("what does not fit is E102 and names the tensor", () => {
   test.each<[string, Plain, RegExp]>([
-    [
-      "too few bytes",
-      { dims: [3], dataType: 1, rawData: new Uint8Array(8) },
-      /8 bytes of data, but float32\[3\] takes 12/,
-    ],
+    ["too few bytes", { dims: [3], dataType: 1, rawData: new Uint8Array(8) }, /8 bytes of data, but float32\[3\] takes 12/],
     ["too many bytes", { dims: [1], dataType: 1, rawData: new Uint8Array(8) }, /takes 4/],
     ["no data", { dims: [3], dataType: 1 }, /0 bytes/],
     ["few varints", { dims: [3], dataType: 7, int64Data: packed([1]) }, /at most 1 of 3/],
@@ -100,11 +80,7 @@ describe("what does not fit is E102 and names the tensor", () => {
     ["an unknown type", { dims: [1], dataType: 99 }, /unknown element type 99/],
     ["no type", { dims: [1] }, /unknown element type 0/],
     ["strings missing", { dims: [2], dataType: 8 }, /0 strings/],
-    [
-      "two forms at once",
-      { dims: [1], dataType: 1, floatData: [new Uint8Array(4)], $unknowns: [Uint8Array.of(0x25, 0, 0, 0, 0)] },
-      /two ways/,
-    ],
+    ["two forms at once", { dims: [1], dataType: 1, floatData: [new Uint8Array(4)], $unknowns: [Uint8Array.of(0x25, 0, 0, 0, 0)] }, /two ways/],
   ])("%s", (_name, tensor, message) => {
     const error = errorOf(() => read(tensor), "E102");
     expect(error.message).toMatch(message);
@@ -131,9 +107,7 @@ describe("external data", () => {
       asked.push(reference);
       return bytesOf(Float32Array.of(1, 2));
     };
-    expect(Array.from(tensorNumbers(read(entry({ location: "d.bin", offset: "16", length: "8" }), external)))).toEqual([
-      1, 2,
-    ]);
+    expect(Array.from(tensorNumbers(read(entry({ location: "d.bin", offset: "16", length: "8" }), external)))).toEqual([1, 2]);
     read(entry({ location: "d.bin" }), external);
     expect(asked).toEqual([
       { location: "d.bin", offset: 16, length: 8 },
@@ -145,9 +119,7 @@ describe("external data", () => {
     expect(errorOf(() => read(entry({ location: "d.bin" })), "E103").message).toContain("d.bin");
     const none: ExternalReader = () => new Uint8Array(4);
     expect(errorOf(() => read(entry({}), none), "E102").message).toMatch(/without a location/);
-    expect(errorOf(() => read(entry({ location: "d", offset: "-1" }), none), "E102").message).toMatch(
-      /bad offset "-1"/,
-    );
+    expect(errorOf(() => read(entry({ location: "d", offset: "-1" }), none), "E102").message).toMatch(/bad offset "-1"/);
     expect(errorOf(() => read(entry({ location: "d", length: "1e9" }), none), "E102").message).toMatch(/bad length/);
     expect(errorOf(() => read(entry({ location: "d" }), none), "E102").message).toMatch(/4 bytes of data/);
   });

@@ -23,7 +23,10 @@ function turnedWeight(op: OpBuilder, w: Value, { axes, group }: ConvGeometry): V
   }
   const reversed = spatial.filter((i) => (kernel[i] as number) > 1);
   if (reversed.length === 0) return swapped;
-  return op.slice(swapped, reversed.map((i) => ({ axis: i + 2, start: -1, step: -1 })));
+  return op.slice(
+    swapped,
+    reversed.map((i) => ({ axis: i + 2, start: -1, step: -1 })),
+  );
 }
 
 /**

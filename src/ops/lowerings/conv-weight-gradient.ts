@@ -5,8 +5,8 @@ import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
 import { weightGradientByGroupedConvolution } from "./conv-weight-grouped.ts";
-import { weightGradientByPosition, weightGradientByColumns } from "./conv-weight-position.ts";
 import { weightGradientByPhases } from "./conv-weight-phases.ts";
+import { weightGradientByColumns, weightGradientByPosition } from "./conv-weight-position.ts";
 import { weightGradientByRows } from "./conv-weight-rows.ts";
 
 export type WeightGradientMethod = "product" | "rows" | "phases" | "position" | "columns" | "grouped-convolution";

@@ -22,7 +22,10 @@ export function weightGradientByGroupedConvolution(op: OpBuilder, { axes }: Conv
   };
   const full = op.emit("Conv", [image, seed], attrs);
   // Where the stride left a remainder, further windows fit: they belong to no weight.
-  const cut = op.slice(full, axes.map((axis, i) => ({ axis: i + 2, start: 0, end: axis.size })));
+  const cut = op.slice(
+    full,
+    axes.map((axis, i) => ({ axis: i + 2, start: 0, end: axis.size })),
+  );
   const perImage = op.reshape(cut, [n, c, 1, ...axes.map((axis) => axis.size)]);
   return op.reshapeLike(op.reduceSum(perImage, [0]), w);
 }

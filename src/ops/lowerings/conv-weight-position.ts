@@ -20,12 +20,15 @@ export function shiftedViews(op: OpBuilder, { axes }: ConvGeometry, x: Value, dy
   return kernelPositions(axes.map((axis) => axis.size)).map((at) => {
     const starts = axes.map((axis, i) => (at[i] as number) * axis.dilation);
     if (reach.every((dim) => typeof dim === "number")) {
-      return op.slice(padded, axes.map((axis, i) => ({
-        axis: i + 2,
-        start: starts[i] as number,
-        end: (starts[i] as number) + (reach[i] as number),
-        step: axis.stride,
-      })));
+      return op.slice(
+        padded,
+        axes.map((axis, i) => ({
+          axis: i + 2,
+          start: starts[i] as number,
+          end: (starts[i] as number) + (reach[i] as number),
+          step: axis.stride,
+        })),
+      );
     }
     const steps = op.ints(axes.map((axis) => axis.stride));
     const ends = op.add(op.add(op.mul(op.sub(op.shape(dy, 2), 1), steps), 1), op.ints(starts));

@@ -105,4 +105,3 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
   // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
   return op.reshape(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), weightDims);
 }
-

@@ -30,7 +30,7 @@ function centers(op: OpBuilder, size: Value, alignCorners: boolean): Value {
 /** Every position of the picture, as (x, y, 1) or (x, y, z, 1), times theta transposed. */
 const affineGrid: Converter = ({ op, input, int }) => {
   const [theta, size] = [input(0), input(1)];
-  const rank = (dimsOf(theta)[1] as number) ?? 2;
+  const rank = (dimsOf(size)[0] as number) - 2;
   const spatial = op.slice(size, [{ axis: 0, start: 2, end: rank + 2 }]);
   const along = Array.from({ length: rank }, (_, axis) => {
     const length = op.squeeze(op.slice(spatial, [{ axis: 0, start: axis, end: axis + 1 }]), [0]);
