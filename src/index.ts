@@ -1,6 +1,7 @@
 /** The library: everything here runs without Node, also in a browser. */
 
 export { type AttachResult, attach, unpack } from "./attach/attach.ts";
+export { type GradientOptions, type GradientResult, gradientModel } from "./attach/gradient-model.ts";
 export type { Manifest } from "./attach/manifest.ts";
 export type { AttachOptions, HeadOptions, OptimizerOptions } from "./attach/options.ts";
 export { differentiate } from "./autodiff/engine.ts";

@@ -7,7 +7,7 @@ import { combineHeads, type TotalLoss } from "../loss/heads.ts";
 import { ohemLovasz } from "../loss/loss.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
-import { stateNames } from "../optim/options.ts";
+import { stateInputs, updateModel } from "../optim/graph.ts";
 import { allFinite, optimizerStep } from "../optim/update.ts";
 import { inline } from "../passes/inline.ts";
 import type { Normalized } from "../passes/normalize.ts";
@@ -104,7 +104,7 @@ export function trainStep(plan: Plan): Model {
   const optim = op.scope("optim");
   const finite = optim.and(loss.finite, allFinite(optim, gradient));
   const learningRate = op.input("learning_rate", "float32", []);
-  const state = stateInputs(op, plan, inputs.params);
+  const state = stateInputs(op, plan.optimizer, plan.layout.length, inputs.params);
   const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
   const names = Object.keys(state);
   const next: GraphOutput[] = names.map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
@@ -122,14 +122,6 @@ export function trainStep(plan: Plan): Model {
   return finishModel(op, "train_step", all, outputs);
 }
 
-function stateInputs(op: OpBuilder, plan: Plan, params: Value): Record<string, Value> {
-  const state: Record<string, Value> = { params };
-  for (const name of stateNames(plan.optimizer)) {
-    state[name] = name === "step" ? op.input("step", "int64", [1]) : op.input(name, "float32", [plan.layout.length]);
-  }
-  return state;
-}
-
 export function gradientGraph(plan: Plan): Model {
   const started = start(plan, plan.training);
   const { op, inputs } = started;
@@ -145,16 +137,7 @@ export function gradientGraph(plan: Plan): Model {
 
 /** The optimizer alone: gradient, learning rate and state in, the next state out. */
 export function updateGraph(plan: Pick<Plan, "optimizer" | "layout">): Model {
-  const op = new OpBuilder();
-  const gradient = op.input("params.grad", "float32", [plan.layout.length]);
-  const learningRate = op.input("learning_rate", "float32", []);
-  const state = stateInputs(op, plan as Plan, op.input("params", "float32", [plan.layout.length]));
-  const optim = op.scope("optim");
-  const finite = allFinite(optim, gradient);
-  const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
-  const next = Object.keys(state).map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
-  const outputs = [...next, { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }];
-  return finishModel(op, "update", [gradient, learningRate, ...Object.values(state)], outputs);
+  return updateModel("update", plan.optimizer, plan.layout.groups, plan.layout.length);
 }
 
 export function evalStep(plan: Plan): Model {

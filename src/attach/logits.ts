@@ -11,17 +11,19 @@ const decisive = new Set(["ArgMax", "Softmax", "LogSoftmax", "Sigmoid"]);
 /** Behind the logits only where a decisive operator lies further in: probabilities resized. */
 const perhaps = new Set(["Resize", "Upsample"]);
 
-function walkBack(output: Value, producers: ReadonlyMap<Value, Node>): Value {
-  let certain = output;
+function walkBack(output: Value, producers: ReadonlyMap<Value, Node>): { readonly value: Value; readonly passed: readonly Node[] } {
+  let certain = { value: output, passed: 0 };
   let current = output;
+  const passed: Node[] = [];
   for (;;) {
     const node = producers.get(current);
     const input = node?.inputs[0];
-    if (node === undefined || input === undefined || node.domain !== "") return certain;
-    if (!behind.has(node.op) && !perhaps.has(node.op)) return certain;
+    const stop = node === undefined || input === undefined || node.domain !== "" || !(behind.has(node.op) || perhaps.has(node.op));
+    if (stop) return { value: certain.value, passed: passed.slice(0, certain.passed) };
     current = input;
+    passed.push(node);
     // A resize between is passed only if a softmax or the like turns up behind it.
-    if (decisive.has(node.op) || (behind.has(node.op) && certain === node.outputs[0])) certain = current;
+    if (decisive.has(node.op) || (behind.has(node.op) && certain.value === node.outputs[0])) certain = { value: current, passed: passed.length };
   }
 }
 
@@ -29,6 +31,8 @@ export interface LogitsCandidate {
   readonly value: Value;
   /** Name of the graph output it was found from. */
   readonly output: string;
+  /** Nodes between, from the output back. */
+  readonly passed: readonly Node[];
 }
 
 /** Distinct candidates, in output order. Masks of known rank other than 4 are no logits. */
@@ -37,9 +41,9 @@ export function logitsCandidates(graph: Graph): readonly LogitsCandidate[] {
   const found = new Map<Value, LogitsCandidate>();
   for (const { name, value } of graph.outputs) {
     if (value.opaque === true) continue;
-    const candidate = walkBack(value, producers);
+    const { value: candidate, passed } = walkBack(value, producers);
     if (!producers.has(candidate) || found.has(candidate)) continue;
-    found.set(candidate, { value: candidate, output: name });
+    found.set(candidate, { value: candidate, output: name, passed });
   }
   const all = [...found.values()];
   const fitting = all.filter(({ value }) => value.shape === undefined || value.shape.length === 4);

@@ -2,7 +2,7 @@
 
 import { elementCount } from "../ir/dims.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
-import type { ParameterGroup } from "../optim/options.ts";
+import { checkedWeightDecay, defaultWeightDecay, type ParameterGroup } from "../optim/options.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { matches } from "./glob.ts";
 import type { OptimizerOptions } from "./options.ts";
@@ -38,10 +38,6 @@ function checked(flag: string, patterns: readonly string[], tensors: readonly St
   }
 }
 
-function defaultDecay(kind: "sgd" | "adamw"): number {
-  return kind === "adamw" ? 0.01 : 0;
-}
-
 /** Ordered by learning rate factor, then decay, then as in the file, so that a group is one slice. */
 export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptions, kind: "sgd" | "adamw"): StateLayout {
   const factors = options.learningRateFactors ?? [];
@@ -51,8 +47,7 @@ export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptio
     tensors,
   );
   checked("--decay-exclude", options.decayExclude ?? [], tensors);
-  const weightDecay = options.weightDecay ?? defaultDecay(kind);
-  if (!(Number.isFinite(weightDecay) && weightDecay >= 0)) throw usageError(`weight decay is ${weightDecay}; it must be at least 0`);
+  const weightDecay = checkedWeightDecay(options.weightDecay ?? defaultWeightDecay(kind));
   const excluded = options.decayExclude;
   const keyed = tensors.map((stored) => {
     const { name } = stored.value;

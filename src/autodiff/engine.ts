@@ -51,9 +51,25 @@ export function influencing(nodes: readonly Node[], candidates: readonly Value[]
   return new Set(candidates.filter((value) => read.has(value) || ends.has(value)));
 }
 
+export interface Path {
+  /** The ends of the path in words: "between the trainable tensors and the logits". */
+  readonly between: string;
+  readonly hint: string;
+}
+
+const trainingPath: Path = {
+  between: "between the trainable tensors and the logits",
+  hint: "Freeze the weights below them (--freeze 'decoder.*'), or add rules in src/autodiff/rules.",
+};
+
+/** Nodes without a rule. */
+export function missingRules(active: readonly Node[]): readonly Node[] {
+  return active.filter((node) => ruleOf(node) === undefined);
+}
+
 /** Reports every operator on the path that has no rule, all at once. */
-export function checkRules(active: readonly Node[]): void {
-  const missing = active.filter((node) => ruleOf(node) === undefined);
+export function checkRules(active: readonly Node[], path = trainingPath): void {
+  const missing = missingRules(active);
   if (missing.length === 0) return;
   const rows = missing.map((node) => {
     const [output] = node.outputs;
@@ -64,14 +80,13 @@ export function checkRules(active: readonly Node[]): void {
   const widths = [0, 1].map((column) => Math.max(...table.map((row) => (row[column] as string).length)));
   const lines = table.map(([kind, name, type]) => `  ${kind.padEnd(widths[0] as number)}  ${name.padEnd(widths[1] as number)}  ${type}`.trimEnd());
   const count = missing.length === 1 ? "1 node" : `${missing.length} nodes`;
-  throw new OhemgenError(`no gradient rule for ${count} between the trainable tensors and the logits\n\n${lines.join("\n")}\n`, {
-    code: "E201",
-    hint: "Freeze the weights below them (--freeze 'decoder.*'), or add rules in src/autodiff/rules.",
-  });
+  throw new OhemgenError(`no gradient rule for ${count} ${path.between}\n\n${lines.join("\n")}\n`, { code: "E201", hint: path.hint });
 }
 
 export interface DifferentiateOptions {
   readonly provider?: Provider;
+  /** What an error about missing rules says. */
+  readonly path?: Path;
 }
 
 /**
@@ -90,7 +105,7 @@ export function differentiate(
   options: DifferentiateOptions = {},
 ): Map<Value, Value> {
   const active = activeNodes(nodes, wanted, seeds.keys());
-  checkRules(active);
+  checkRules(active, options.path);
   const arriving = new Map<Value, Value[]>([...seeds].map(([value, seed]) => [value, [seed]]));
   const differentiable = new Set<Value>(wanted);
   for (const node of active) for (const value of node.outputs) if (value !== undefined) differentiable.add(value);

@@ -14,17 +14,20 @@ import { reduction } from "./rules/reduction.ts";
 import { sampling } from "./rules/sampling.ts";
 import { selection } from "./rules/selection.ts";
 
-export const gradients: Gradients = {
-  ...arithmetic,
-  ...activation,
-  ...movement,
-  ...selection,
-  ...padding,
-  ...reduction,
-  ...linear,
-  ...convolution,
-  ...pooling,
-  ...normalization,
-  ...sampling,
-  ...declared,
+/** By the name of the file that holds the rules. */
+export const families: Readonly<Record<string, Gradients>> = {
+  arithmetic,
+  activation,
+  movement,
+  selection,
+  padding,
+  reduction,
+  linear,
+  convolution,
+  pooling,
+  normalization,
+  sampling,
+  declared,
 };
+
+export const gradients: Gradients = Object.assign({}, ...Object.values(families));

@@ -5,7 +5,7 @@ import type { Manifest } from "../attach/manifest.ts";
 import type { AttachOptions } from "../attach/options.ts";
 import { readModelFile } from "../files/model-file.ts";
 import { completeManifest, defaultTrainingFolder, refuseTrainingFolder, sha256, writeTrainingFolder } from "../files/training-folder.ts";
-import { OhemgenError } from "../support/errors.ts";
+import { inModel } from "./in-model.ts";
 
 export interface AttachFileOptions {
   readonly out: string | undefined;
@@ -22,15 +22,4 @@ export function attachFile(path: string, { out, force, dryRun, options }: Attach
   const source = { path, sha256: sha256(bytes) };
   const manifest = dryRun ? completeManifest(dir, result, source) : writeTrainingFolder(dir, result, source, { force });
   return { dir, manifest };
-}
-
-/** Adds the file's name to errors about what is in it; wrong options are not the file's fault. */
-function inModel<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof OhemgenError) || error.exitCode === 2 || error.message.includes(path)) throw error;
-    const { code, where = path, hint, exitCode } = error;
-    throw new OhemgenError(`${path}: ${error.message}`, { code, where, exitCode, ...(hint === undefined ? {} : { hint }), cause: error });
-  }
 }

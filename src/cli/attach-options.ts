@@ -6,6 +6,7 @@ import type { OptionSpecs, Values } from "./command.ts";
 import { configOf, merged, readOptionFile } from "./config.ts";
 import { configSchema } from "./config-schema.ts";
 import { given, lossFlags, lossFromFlags } from "./loss-options.ts";
+import { optimizerFlags, optimizerSettingsFromFlags } from "./optimizer-options.ts";
 import { parseNumber, wrongValue } from "./values.ts";
 
 const where = "Where the loss goes";
@@ -25,16 +26,9 @@ export const attachFlags = {
   bn: { kind: "text", group: what, choices: ["frozen", "batch"], describe: "statistics of batch normalization", preset: "frozen" },
   ...lossFlags,
   optimizer: { kind: "text", group: optimizer, choices: ["sgd", "adamw"], describe: "as in torch.optim", preset: "sgd" },
-  momentum: { kind: "number", group: optimizer, describe: "SGD", preset: "0.9" },
-  nesterov: { kind: "flag", group: optimizer, describe: "SGD" },
-  beta1: { kind: "number", group: optimizer, describe: "AdamW", preset: "0.9" },
-  beta2: { kind: "number", group: optimizer, describe: "AdamW", preset: "0.999" },
-  eps: { kind: "number", group: optimizer, describe: "AdamW", preset: "1e-8" },
-  "weight-decay": { kind: "number", group: optimizer, describe: "decay of the weights", preset: "0, AdamW 0.01" },
+  ...optimizerFlags,
   "decay-exclude": { kind: "list", group: optimizer, describe: "patterns of tensors without decay", preset: "those of one dimension" },
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
-  "clip-norm": { kind: "number", group: optimizer, describe: "largest norm of the gradient" },
-  ema: { kind: "number", group: optimizer, describe: "decay of a moving average of the weights" },
   "class-names": { kind: "text", group: record, describe: "file with one class name per line" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
@@ -69,16 +63,9 @@ export function attachOptions(values: AttachValues): AttachOptions {
 function optimizerFromFlags(values: AttachValues): NonNullable<AttachOptions["optimizer"]> {
   return given({
     kind: values.optimizer,
-    momentum: values.momentum,
-    nesterov: values.nesterov,
-    beta1: values.beta1,
-    beta2: values.beta2,
-    eps: values.eps,
-    weightDecay: values["weight-decay"],
+    ...optimizerSettingsFromFlags(values),
     decayExclude: values["decay-exclude"],
     learningRateFactors: values["lr-mult"]?.map(parseFactor),
-    clipNorm: values["clip-norm"],
-    ema: values.ema,
   });
 }
 
@@ -96,7 +83,7 @@ function parseFactor(text: string): { pattern: string; factor: number } {
   return { pattern: text.slice(0, at), factor };
 }
 
-function parseInputShape(text: string): [string, (number | string)[]] {
+export function parseInputShape(text: string): [string, (number | string)[]] {
   const at = text.lastIndexOf("=");
   if (at < 1) throw wrongValue("input-shape", text, "Expected is NAME=SIZES, such as input=2,3,512,1024.");
   return [text.slice(0, at), parseSizes("input-shape", text.slice(at + 1))];

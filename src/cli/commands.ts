@@ -6,7 +6,19 @@ import { demoCommand } from "./commands/demo.ts";
 import { emitCommand } from "./commands/emit.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { exportCommand } from "./commands/export.ts";
+import { gradCommand } from "./commands/grad.ts";
+import { inspectCommand } from "./commands/inspect.ts";
 import { predictCommand } from "./commands/predict.ts";
 import { trainCommand } from "./commands/train.ts";
 
-export const commands: readonly Command[] = [attachCommand, trainCommand, evalCommand, predictCommand, exportCommand, emitCommand, demoCommand];
+export const commands: readonly Command[] = [
+  attachCommand,
+  inspectCommand,
+  trainCommand,
+  evalCommand,
+  predictCommand,
+  exportCommand,
+  emitCommand,
+  gradCommand,
+  demoCommand,
+];

@@ -49,18 +49,22 @@ const lossSchema: JsonSchema = object({
   upsample: choice("half_pixel", "align_corners"),
 });
 
-const optimizer = object({
-  kind: choice("sgd", "adamw"),
+const optimizerSettings = {
   momentum: number,
   nesterov: flag,
   beta1: number,
   beta2: number,
   eps: number,
   weightDecay: number,
-  decayExclude: texts,
-  learningRateFactors: { type: "array", items: object({ pattern: text, factor: number }) },
   clipNorm: number,
   ema: number,
+};
+
+const optimizer = object({
+  kind: choice("sgd", "adamw"),
+  ...optimizerSettings,
+  decayExclude: texts,
+  learningRateFactors: { type: "array", items: object({ pattern: text, factor: number }) },
 });
 
 const properties: Readonly<Record<string, JsonSchema>> = {
@@ -95,11 +99,17 @@ export const configSchema: JsonSchema & { readonly $schema: string; readonly tit
 const size: JsonSchema = { anyOf: [{ type: "integer" }, text] };
 
 /** What `emit` takes of it, and the sizes of its graph. */
-export const emitSchema: JsonSchema = object({
-  $schema: text,
-  preset: text,
-  loss: lossSchema,
-  logitsShape: { type: "array", items: size, minItems: 4, maxItems: 4 },
-  labelSize: { anyOf: [choice("full", "logits"), { type: "array", items: size, minItems: 2, maxItems: 2 }] },
-  labelType: choice("auto", "uint8", "int32", "int64"),
-});
+export const emitSchema: JsonSchema & { readonly $schema: string; readonly title: string } = {
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  title: "ohemgen emit --config",
+  ...object({
+    $schema: text,
+    preset: text,
+    loss: lossSchema,
+    logitsShape: { type: "array", items: size, minItems: 4, maxItems: 4 },
+    labelSize: { anyOf: [choice("full", "logits"), { type: "array", items: size, minItems: 2, maxItems: 2 }] },
+    labelType: choice("auto", "uint8", "int32", "int64"),
+    optimizer: object(optimizerSettings),
+    parameters: size,
+  }),
+};

@@ -6,13 +6,13 @@
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { averageKept, type CrossEntropyTerm, weightOfLabel } from "./cross-entropy.ts";
-import { backgroundColumn, foregroundColumn, histogramWeights } from "./histogram.ts";
+import { backgroundColumn, foregroundColumn } from "./histogram.ts";
 import type { Labels } from "./labels.ts";
 import { exactGroup, histogramTerm, type LovaszTerm } from "./lovasz.ts";
-import { type ClassGroup, fromRows, type GroupRows, layoutOf, type LovaszSets, lovaszSets, perSet, rowsOfTable, takeClasses, toRows } from "./lovasz-sets.ts";
+import { type ClassGroup, fromRows, type GroupRows, type LovaszSets, layoutOf, lovaszSets, perSet, rowsOfTable, takeClasses, toRows } from "./lovasz-sets.ts";
 import type { LovaszOptions, ResolvedLossOptions } from "./options.ts";
-import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { selectHard } from "./ranking.ts";
+import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { rowSums } from "./scan.ts";
 
 /** 1 where the label is 1, float32 [N,1,H·W]. */
@@ -26,7 +26,13 @@ function softplus(op: OpBuilder, x: Value): Value {
 }
 
 /** Sigmoid cross-entropy and its gradient at the logits, both [N,1,H·W] per pixel. */
-export function binaryCrossEntropy(op: OpBuilder, logits: Value, labels: Labels, options: ResolvedLossOptions["ce"], scale: number): { term: CrossEntropyTerm; gradient: Value } {
+export function binaryCrossEntropy(
+  op: OpBuilder,
+  logits: Value,
+  labels: Labels,
+  options: ResolvedLossOptions["ce"],
+  scale: number,
+): { term: CrossEntropyTerm; gradient: Value } {
   const { classWeights, labelSmoothing: epsilon } = options;
   const positive = positives(op, labels);
   const sign = op.sub(op.mul(positive, 2), 1);
@@ -69,19 +75,33 @@ export function binaryLovasz(op: OpBuilder, logits: Value, labels: Labels, optio
   return { value: term.value, gradient: term.gradient && op.mul(term.gradient, op.mul(p, op.sub(1, p))) };
 }
 
-function binaryHistogram(op: OpBuilder, p: Value, positive: Value, shares: Value, sets: LovaszSets, options: LovaszOptions, factor: number | undefined): LovaszTerm {
+function binaryHistogram(
+  op: OpBuilder,
+  p: Value,
+  positive: Value,
+  shares: Value,
+  sets: LovaszSets,
+  options: LovaszOptions,
+  factor: number | undefined,
+): LovaszTerm {
   const column = op.where(op.greater(positive, 0.5), foregroundColumn(op, p, options.bins), backgroundColumn(op, p, options.bins));
   // The shares have one column, that of the class 1; the counts have two.
   const only = { ...sets, counts: takeClasses(op, sets.counts, foregroundClass) };
-  const weigh = (scaled: Value, group: ClassGroup) => histogramWeights(op, column, scaled, only, group, options);
-  return histogramTerm(op, p, shares, [{ first: 0, count: 1 }], 1, sets.labels, factor, weigh);
+  return histogramTerm(op, { p, columns: column, shares, sets: only, groups: [{ first: 0, count: 1 }], channels: 1, options }, factor);
 }
 
 const largest = 3.4028234663852886e38;
 const smallestNormal = 1.1754943508222875e-38;
 
 /** Errors e = 1 − (2y−1)·z, each counted as relu(e), or as elu(e) + 1. */
-function hinge(op: OpBuilder, logits: Value, rows: Omit<GroupRows, "probabilities">, sets: LovaszSets, options: LovaszOptions, factor: number | undefined): LovaszTerm {
+function hinge(
+  op: OpBuilder,
+  logits: Value,
+  rows: Omit<GroupRows, "probabilities">,
+  sets: LovaszSets,
+  options: LovaszOptions,
+  factor: number | undefined,
+): LovaszTerm {
   const { foreground, counts, shares } = rows;
   const { labels } = sets;
   const plain = options.binary === "hinge";

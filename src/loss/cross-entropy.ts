@@ -42,7 +42,15 @@ export function weightOfLabel(op: OpBuilder, weights: readonly number[], labels:
  * @param losses ℓ per pixel, [N,1,H·W]
  * @param labelWeights w of the label per pixel; undefined: all 1
  */
-export function averageKept(op: OpBuilder, losses: Value, labelWeights: Value | undefined, selection: Selection, labels: Labels, options: CrossEntropy, scale: number): CrossEntropyTerm {
+export function averageKept(
+  op: OpBuilder,
+  losses: Value,
+  labelWeights: Value | undefined,
+  selection: Selection,
+  labels: Labels,
+  options: CrossEntropy,
+  scale: number,
+): CrossEntropyTerm {
   const { mask } = selection;
   const divisor = {
     kept: () => scalarOf(op, selection.count),
@@ -59,7 +67,13 @@ export function averageKept(op: OpBuilder, losses: Value, labelWeights: Value | 
 }
 
 /** Cross-entropy of a softmax head and its gradient; `scale` multiplies the gradient only. */
-export function crossEntropy(op: OpBuilder, head: Softmax, labels: Labels, options: CrossEntropy, scale: number): { term: CrossEntropyTerm; gradient: PixelGradient } {
+export function crossEntropy(
+  op: OpBuilder,
+  head: Softmax,
+  labels: Labels,
+  options: CrossEntropy,
+  scale: number,
+): { term: CrossEntropyTerm; gradient: PixelGradient } {
   const logSum = op.log(head.exponentialSum);
   const own = op.sub(logSum, ofOwnClass(op, head.shifted, labels));
   const { classWeights, labelSmoothing: epsilon } = options;
@@ -76,7 +90,13 @@ export function crossEntropy(op: OpBuilder, head: Softmax, labels: Labels, optio
   const classCount = op.cast(labels.classes, "float32");
   const part = op.div(op.scalar("float32", epsilon), classCount);
   const weights = classWeights === null ? undefined : op.constant(tensorOf("float32", [1, classWeights.length, 1], classWeights));
-  const weightSum = classWeights === null ? classCount : op.scalar("float32", classWeights.reduce((a, b) => a + b, 0));
+  const weightSum =
+    classWeights === null
+      ? classCount
+      : op.scalar(
+          "float32",
+          classWeights.reduce((a, b) => a + b, 0),
+        );
   const inner = op.reduceSum(weights === undefined ? head.shifted : op.mul(head.shifted, weights), [1], true);
   const spread = op.sub(op.mul(logSum, weightSum), inner);
   const losses = op.add(op.mul(weighted, 1 - epsilon), op.mul(spread, part));

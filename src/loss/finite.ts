@@ -23,7 +23,8 @@ export function allWithin(op: OpBuilder, x: Value, limit = largest): Value {
  */
 export function logitsFinite(op: OpBuilder, logits: Value): Value {
   const channels = logits.shape?.[1];
-  const zeros = typeof channels === "number" ? op.constant(tensorOf("float32", [1, channels], new Float32Array(channels))) : filled(op, 0, [1, op.dim(logits, 1)]);
+  const zeros =
+    typeof channels === "number" ? op.constant(tensorOf("float32", [1, channels], new Float32Array(channels))) : filled(op, 0, [1, op.dim(logits, 1)]);
   return allWithin(op, op.matmul(zeros, logits));
 }
 

@@ -5,7 +5,7 @@
 
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import { type ClassGroup, type GroupResult, type LovaszSets, rowsOfTable, sizeOfGroup } from "./lovasz-sets.ts";
+import { type ClassGroup, type LovaszSets, rowsOfTable, sizeOfGroup } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
 import { exactSum, filled, isPixelCountSmall, knownSize, reshapeTo, sizes } from "./pixels.ts";
 import { prefixCounts, rowLayout, rowSums } from "./scan.ts";
@@ -26,26 +26,31 @@ export function foregroundColumn(op: OpBuilder, probabilities: Value, bins: numb
   return op.add(backgroundColumn(op, op.sub(1, probabilities), bins), bins + 1);
 }
 
+export interface HistogramWeights {
+  /** G = share · factor · (fg ? −1 : +1) · δ per column, [N,g,2b+2]. */
+  readonly table: Value;
+  /** Σ share · factor · δ over the foreground: Σ e·δ = Σ p·G + this. */
+  readonly value: Value;
+}
+
 /**
- * Weights of one group of classes: G = share · factor · (fg ? −1 : +1) · δ as [N,g,H·W], and Σ of share · factor · δ
- * over the foreground, with which Σ e·δ = Σ p·G + that sum.
+ * Weights of one group of classes.
  * @param columns int32 [N,g,H·W]
  * @param shares [N,C] or [1,C]
  */
-export function histogramWeights(op: OpBuilder, columns: Value, shares: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): GroupResult {
+export function histogramWeights(op: OpBuilder, columns: Value, shares: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): HistogramWeights {
   const { grid } = sets.labels;
   const count = sizeOfGroup(op, sets.labels, group);
   const width = columnsOf(options.bins);
   const counted = countColumns(op, columns, sets, group, options);
   const totals = rowsOfTable(op, sets.counts, group);
-  const { table, foreground } = weightTable(op, counted, totals, sets, group, options);
+  const perSet = sets.perImage ? op.mul(grid.images, count) : count;
+  const { table, foreground } = weightTable(op, counted, totals, perSet, options.bins, options.classes !== "present");
   const share = rowsOfTable(op, shares, group);
   const signed = op.mul(table, share);
-  const spread = sets.perImage ? signed : op.reshape(op.expand(op.unsqueeze(signed, [0]), sizes(op, [grid.images, count, width])), [-1, width]);
-  const rows = op.mul(grid.images, count);
-  const found = op.emit("GatherElements", [spread, reshapeTo(op, columns, [rows, grid.area])], { axis: 1 });
-  const perRow = op.mul(foreground, op.reshape(share, [-1]));
-  return { value: op.reduceSum(perRow, [0]), gradient: reshapeTo(op, found, [grid.images, count, grid.area]) };
+  const shape = [grid.images, count, width] as const;
+  const perImage = sets.perImage ? reshapeTo(op, signed, shape) : op.expand(op.unsqueeze(signed, [0]), sizes(op, shape));
+  return { value: op.reduceSum(op.mul(foreground, op.reshape(share, [-1])), [0]), table: perImage };
 }
 
 /** Into how many runs of lines an image is cut so that each holds less than 2²⁴ pixels; sizes of the run: one. */
@@ -81,11 +86,19 @@ function countColumns(op: OpBuilder, columns: Value, sets: LovaszSets, group: Cl
 /**
  * Signed δ per column, [r, 2b+2], and Σ f·δ of the foreground per row, [r]. With f, h pixels of a bin, I0, U0 before
  * and I1, U1 after it: foreground ½(1/U0 + 1/U1), background ½(I0 + I1)/(U0·U1).
+ * @param counted pixels per column, as `totals` float32 or int32
+ * @param totals G per row, [r,1]
+ * @param countEmpty a row with G = 0 counts
  */
-function weightTable(op: OpBuilder, counted: Value, totals: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): { table: Value; foreground: Value } {
-  const { bins } = options;
-  const count = sizeOfGroup(op, sets.labels, group);
-  const layout = rowLayout(sets.perImage ? op.mul(sets.labels.grid.images, count) : count, op.ints([bins]));
+export function weightTable(
+  op: OpBuilder,
+  counted: Value,
+  totals: Value,
+  rows: number | Value,
+  bins: number,
+  countEmpty: boolean,
+): { table: Value; foreground: Value } {
+  const layout = rowLayout(rows, op.ints([bins]));
   const [background, foreground] = [mergeTop(op, counted, 0, bins), mergeTop(op, counted, bins + 1, bins)];
   const float = (x: Value) => op.cast(x, "float32");
   // Walked from the last bin to the first: what a bin and all above it hold.
@@ -101,7 +114,7 @@ function weightTable(op: OpBuilder, counted: Value, totals: Value, sets: LovaszS
   const intersections = op.mul(float(op.add(op.add(after, after), foreground)), 0.5);
   const forForeground = op.mul(op.add(op.reciprocal(unionBefore), op.reciprocal(unionAfter)), 0.5);
   const occupied = op.div(op.div(intersections, unionBefore), unionAfter);
-  const forBackground = options.classes === "present" ? occupied : op.add(occupied, emptyRows());
+  const forBackground = countEmpty ? op.add(occupied, emptyRows()) : occupied;
   const withTop = (x: Value) => op.concat([x, op.slice(x, [{ axis: 1, start: bins - 1 }])], 1);
   const table = op.concat([withTop(forBackground), op.neg(withTop(forForeground))], 1);
   return { table, foreground: rowSums(op, op.mul(float(foreground), forForeground), layout) };

@@ -35,12 +35,6 @@ export interface GroupRows {
   readonly shares: Value;
 }
 
-/** What one group yields: its part of the value, and of the gradient at the probabilities, [N,g,H·W]. */
-export interface GroupResult {
-  readonly value: Value;
-  readonly gradient: Value;
-}
-
 /** Number of classes of a group as int64 [1]. */
 export function sizeOfGroup(op: OpBuilder, labels: Labels, { count }: ClassGroup): Value {
   return count === undefined ? op.reshape(op.cast(labels.classes, "int64"), [1]) : op.ints([count]);
@@ -98,7 +92,13 @@ export function foregroundRows(op: OpBuilder, sets: LovaszSets, { first, count }
   const indices =
     count === undefined
       ? op.emit("Range", [op.scalar("int32", 0), labels.classes, op.scalar("int32", 1)])
-      : op.constant(tensorOf("int32", [count], Array.from({ length: count }, (_, i) => first + i)));
+      : op.constant(
+          tensorOf(
+            "int32",
+            [count],
+            Array.from({ length: count }, (_, i) => first + i),
+          ),
+        );
   const column = op.reshape(indices, [-1, 1]);
   const index = perImage ? labels.index : reshapeTo(op, labels.index, [1, labels.grid.total]);
   const found = op.cast(op.equal(index, column), "float32");

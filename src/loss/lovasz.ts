@@ -6,18 +6,17 @@
 import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import { backgroundColumn, foregroundColumn, histogramWeights } from "./histogram.ts";
+import { backgroundColumn, columnsOf, foregroundColumn, histogramWeights } from "./histogram.ts";
 import type { Labels } from "./labels.ts";
 import {
   assembleClasses,
   type ClassGroup,
   foregroundRows,
   fromRows,
-  groupsOf,
-  type GroupResult,
   type GroupRows,
-  layoutOf,
+  groupsOf,
   type LovaszSets,
+  layoutOf,
   lovaszSets,
   perSet,
   rowsOfTable,
@@ -25,10 +24,11 @@ import {
   toRows,
 } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { knownSize, sumPixels } from "./pixels.ts";
+import { knownSize, reshapeTo, sumPixels } from "./pixels.ts";
 import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { rowSums } from "./scan.ts";
-import { ofOwnClass } from "./softmax.ts";
+import { smallErrors } from "./small-errors.ts";
+import type { Probabilities } from "./softmax.ts";
 
 export interface LovaszTerm {
   /** float32 scalar, before its weight. */
@@ -40,26 +40,34 @@ export interface LovaszTerm {
 /** Elements ranked or counted together: more classes at a time save nothing and cost memory. */
 const groupElements = 1 << 20;
 
+/** The nodes of a graph do not grow with the classes beyond this many groups. */
+const mostGroups = 24;
+
 /** Classes of a group: enough rows to rank in parallel, otherwise as few as fill the group. */
-function groupSize(labels: Labels, method: LovaszOptions["method"]): number {
+function groupSize(labels: Labels, channels: number, method: LovaszOptions["method"]): number {
   const pixels = Math.min(knownSize(labels.grid.total), 1 << 21);
-  return Math.max(method === "exact" ? 4 : 1, Math.round(groupElements / pixels));
+  return Math.max(method === "exact" ? 4 : 1, Math.round(groupElements / pixels), Math.ceil(channels / mostGroups));
 }
 
 /**
- * @param p float32 [N,C,H·W]
  * @param channels C where it is known
  * @param factor weight · scale for the gradient; undefined: no gradient
  */
-export function lovaszSoftmax(op: OpBuilder, p: Value, labels: Labels, channels: number | undefined, options: LovaszOptions, factor: number | undefined): LovaszTerm {
+export function lovaszSoftmax(
+  op: OpBuilder,
+  { all: p, own }: Probabilities,
+  labels: Labels,
+  channels: number | undefined,
+  options: LovaszOptions,
+  factor: number | undefined,
+): LovaszTerm {
   const sets = lovaszSets(op, labels, options.perImage);
   const shares = sharesOf(op, sets, channels, options);
   const members = typeof options.classes === "string" ? Array.from({ length: channels ?? 0 }, (_, i) => i) : [...options.classes].sort((a, b) => a - b);
-  const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, options.method));
+  const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, channels, options.method));
   if (options.method === "histogram") {
-    const columns = columnsOfErrors(op, p, labels, options.bins);
-    const weigh = (scaled: Value, group: ClassGroup) => histogramWeights(scopeOf(op, group), takeClasses(op, columns, group), scaled, sets, group, options);
-    return histogramTerm(op, p, shares, groups, channels, labels, factor, weigh);
+    const columns = columnsOfErrors(op, p, own, labels, options.bins);
+    return histogramTerm(op, { p, columns, shares, sets, groups, channels, options }, factor);
   }
   const results = groups.map((group) => {
     const scope = scopeOf(op, group);
@@ -84,32 +92,41 @@ function scopeOf(op: OpBuilder, { first }: ClassGroup): OpBuilder {
 }
 
 /** Every class as background, then each pixel's own class as foreground: void pixels stay background. */
-function columnsOfErrors(op: OpBuilder, p: Value, labels: Labels, bins: number): Value {
-  const own = ofOwnClass(op, p, labels);
+function columnsOfErrors(op: OpBuilder, p: Value, own: Value, labels: Labels, bins: number): Value {
   const column = op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own, bins));
   return op.emit("ScatterElements", [backgroundColumn(op, p, bins), op.max(labels.index, 0), column], { axis: 1 });
 }
 
+export interface HistogramInput {
+  /** float32 [N,C,H·W] */
+  readonly p: Value;
+  /** int32 [N,C,H·W] */
+  readonly columns: Value;
+  readonly shares: Value;
+  readonly sets: LovaszSets;
+  readonly groups: readonly ClassGroup[];
+  readonly channels: number | undefined;
+  readonly options: LovaszOptions;
+}
+
 /**
- * Value and gradient from weights that are made per group; Σ ⟨p,G⟩ is shared with the gradient at the logits.
- * @param weigh weights of a group for given shares
+ * Counted in groups of classes (a scatter over more than about 4 M indices takes twice as long for each), looked up
+ * once for all of them. Σ ⟨p,G⟩ is shared with the gradient at the logits.
  */
-export function histogramTerm(
-  op: OpBuilder,
-  p: Value,
-  shares: Value,
-  groups: readonly ClassGroup[],
-  channels: number | undefined,
-  labels: Labels,
-  factor: number | undefined,
-  weigh: (shares: Value, group: ClassGroup) => GroupResult,
-): LovaszTerm {
+export function histogramTerm(op: OpBuilder, { p, columns, shares, sets, groups, channels, options }: HistogramInput, factor: number | undefined): LovaszTerm {
+  const { grid } = sets.labels;
   // A factor of 0 would leave nothing to divide the value out of.
   const inside = factor === undefined || factor === 0 ? 1 : factor;
   const scaled = op.mul(shares, inside);
-  const results = groups.map((group) => ({ group, ...weigh(scaled, group) }));
-  const gradient = assembleClasses(op, results.map(({ group, gradient: value }) => ({ group, value })), channels);
-  const dot = sumPixels(op, op.reduceSum(op.mul(p, gradient), [1], true), labels.grid);
+  const results = groups.map((group) => ({ group, ...histogramWeights(scopeOf(op, group), takeClasses(op, columns, group), scaled, sets, group, options) }));
+  const table = assembleClasses(
+    op,
+    results.map(({ group, table: value }) => ({ group, value })),
+    channels,
+  );
+  const rows = reshapeTo(op, table, [-1, columnsOf(options.bins)]);
+  const gradient = op.reshapeLike(op.emit("GatherElements", [rows, reshapeTo(op, columns, [-1, grid.area])], { axis: 1 }), p);
+  const dot = sumPixels(op, op.reduceSum(op.mul(p, gradient), [1], true), grid);
   const value = op.div(op.add(dot, op.sum(results.map((result) => result.value))), inside);
   return { value, gradient: factor === undefined ? undefined : factor === 0 ? op.mul(gradient, 0) : gradient };
 }
@@ -129,17 +146,32 @@ function sharesOf(op: OpBuilder, sets: LovaszSets, channels: number | undefined,
 }
 
 /** One group of classes, sorted: Σ share·L and the gradient at the probabilities. */
-export function exactGroup(op: OpBuilder, rows: GroupRows, sets: LovaszSets, group: ClassGroup, options: LovaszOptions, factor: number | undefined): { value: Value; gradient: Value | undefined } {
+export function exactGroup(
+  op: OpBuilder,
+  rows: GroupRows,
+  sets: LovaszSets,
+  group: ClassGroup,
+  options: LovaszOptions,
+  factor: number | undefined,
+): { value: Value; gradient: Value | undefined } {
   const { probabilities, foreground, counts, shares } = rows;
   const errors = op.abs(op.sub(foreground, probabilities));
   // The smallest foreground error; 1 in a row without foreground.
-  const lowest = op.sub(1, op.reduceMax(op.mul(foreground, probabilities), [1], true));
+  const smallest = op.sub(1, op.reduceMax(op.mul(foreground, probabilities), [1], true));
   const layout = layoutOf(op, sets, group);
+  const small = smallErrors(op, { errors, foreground, counts, lowest: smallest, layout });
+  const lowest = small === undefined ? smallest : op.max(smallest, small.start);
   const ranked = rankErrors(op, { errors, foreground, counts, lowest, layout, lineLength: sets.labels.grid.width, countEmpty: options.classes !== "present" });
-  const losses = rowSums(op, op.mul(ranked.errors, ranked.weights), ranked.layout);
-  const value = op.reduceSum(op.mul(losses, op.reshape(shares, [-1])), [0]);
+  // A factor of 0 would leave nothing to divide the value out of.
+  const inside = factor || 1;
+  const counted = small?.weights(op.mul(shares, inside));
+  // A row with fewer errors than the longest one has some below the start among its ranks: these are counted.
+  const sorted = small === undefined ? ranked.errors : op.where(op.greaterOrEqual(ranked.errors, small.start), ranked.errors, 0);
+  const losses = rowSums(op, op.mul(sorted, ranked.weights), ranked.layout);
+  const summed = op.reduceSum(op.mul(losses, op.reshape(shares, [-1])), [0]);
+  const value = counted === undefined ? summed : op.add(summed, op.div(op.reduceSum(counted.losses, [0]), inside));
   if (factor === undefined) return { value, gradient: undefined };
   const signed = op.mul(ranked.weights, op.sub(1, op.mul(ranked.foreground, 2)));
   const perRank = op.mul(signed, op.mul(shares, factor));
-  return { value, gradient: fromRows(op, scatterToPixels(op, perRank, ranked, layout), sets, group) };
+  return { value, gradient: fromRows(op, scatterToPixels(op, perRank, ranked, layout, factor === 0 ? undefined : counted?.signed), sets, group) };
 }

@@ -213,7 +213,11 @@ export function checkForChannels(options: ResolvedLossOptions, channels: number 
   }
   const expectLength = (where: string, list: readonly number[] | null, lengths: readonly number[]) => {
     if (list === null || channels === undefined || lengths.includes(list.length)) return;
-    throw usageError(`loss option ${where} has ${list.length} weights, the logits have ${channels} channel${binary ? "" : "s"}`, `Give ${lengths.join(" or ")}.`, "E010");
+    throw usageError(
+      `loss option ${where} has ${list.length} weights, the logits have ${channels} channel${binary ? "" : "s"}`,
+      `Give ${lengths.join(" or ")}.`,
+      "E010",
+    );
   };
   expectLength("ce.classWeights", ce.classWeights, [binary ? 2 : (channels ?? 0)]);
   expectLength("lovasz.classWeights", lovasz.classWeights, binary ? [2, 1] : [channels ?? 0]);
@@ -223,6 +227,10 @@ export function checkForChannels(options: ResolvedLossOptions, channels: number 
     throw usageError(`loss option lovasz.classes lists ${index}`, hint, "E010");
   }
   if (binary && lovasz.weight > 0 && lovasz.method === "histogram" && lovasz.binary !== "sigmoid") {
-    throw usageError(`lovasz.method "histogram" with lovasz.binary "${lovasz.binary}"`, 'Hinge errors have no bounds: use method "exact", or binary "sigmoid".', "E010");
+    throw usageError(
+      `lovasz.method "histogram" with lovasz.binary "${lovasz.binary}"`,
+      'Hinge errors have no bounds: use method "exact", or binary "sigmoid".',
+      "E010",
+    );
   }
 }

@@ -41,7 +41,10 @@ export function knownSize(size: Value): number {
 
 /** Sizes as one int64 vector. */
 export function sizes(op: OpBuilder, parts: readonly (number | Value)[]): Value {
-  return op.concat(parts.map((part) => (typeof part === "number" ? op.ints([part]) : part)), 0);
+  return op.concat(
+    parts.map((part) => (typeof part === "number" ? op.ints([part]) : part)),
+    0,
+  );
 }
 
 /** Reshape to sizes of which some are known at run time only; one may be -1. */
@@ -50,7 +53,10 @@ export function reshapeTo(op: OpBuilder, x: Value, parts: readonly (number | Val
   const open = known.filter((dim) => typeof dim === "string").length;
   // One unknown size is what is left over: no shape arithmetic at run time.
   if (open === 0 || (open === 1 && !known.includes(-1) && !known.includes(0))) {
-    return op.reshape(x, known.map((dim) => (typeof dim === "number" ? dim : -1)));
+    return op.reshape(
+      x,
+      known.map((dim) => (typeof dim === "number" ? dim : -1)),
+    );
   }
   return op.reshape(x, sizes(op, parts));
 }

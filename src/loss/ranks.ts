@@ -77,9 +77,7 @@ function withEmptyRows(op: OpBuilder, weights: Value, rank: Value, counts: Value
   return op.add(weights, op.mul(empty, first));
 }
 
-/** One number per rank back to the pixels it belongs to, 0 elsewhere: [r, K] → [r, M]. */
-export function scatterToPixels(op: OpBuilder, perRank: Value, ranked: RankedRows, { rows, length }: RowLayout): Value {
-  const zeros = filled(op, 0, [rows, length]);
-  return op.emit("ScatterElements", [zeros, ranked.positions, perRank], { axis: 1 });
+/** One number per rank back to the pixels it belongs to, `elsewhere` (0) for the others: [r, K] → [r, M]. */
+export function scatterToPixels(op: OpBuilder, perRank: Value, ranked: RankedRows, { rows, length }: RowLayout, elsewhere?: Value): Value {
+  return op.emit("ScatterElements", [elsewhere ?? filled(op, 0, [rows, length]), ranked.positions, perRank], { axis: 1 });
 }
-

@@ -23,14 +23,27 @@ export function softmax(op: OpBuilder, logits: Value): Softmax {
   return { shifted, exponentials, exponentialSum: op.reduceSum(exponentials, [1], true) };
 }
 
-/** p, [N,C,H·W]: 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks without another pass. */
-export function probabilities(op: OpBuilder, { exponentials, exponentialSum }: Softmax, labels: Labels, keepVoid: boolean): Value {
-  return op.div(exponentials, keepVoid ? exponentialSum : op.where(labels.valid, exponentialSum, Number.POSITIVE_INFINITY));
+export interface Probabilities {
+  /** p, [N,C,H·W] */
+  readonly all: Value;
+  /** p_i[y_i], [N,1,H·W]; of class 0 at void pixels. */
+  readonly own: Value;
+}
+
+/** 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks without another pass. */
+export function probabilities(op: OpBuilder, head: Softmax, labels: Labels, keepVoid: boolean): Probabilities {
+  const divisor = keepVoid ? head.exponentialSum : op.where(labels.valid, head.exponentialSum, Number.POSITIVE_INFINITY);
+  return { all: op.div(head.exponentials, divisor), own: op.div(ownExponential(op, head, labels), divisor) };
 }
 
 /** p_i[y_i], [N,1,H·W]; of class 0 at void pixels. */
-export function ownProbability(op: OpBuilder, { exponentials, exponentialSum }: Softmax, labels: Labels): Value {
-  return op.div(ofOwnClass(op, exponentials, labels), exponentialSum);
+export function ownProbability(op: OpBuilder, head: Softmax, labels: Labels): Value {
+  return op.div(ownExponential(op, head, labels), head.exponentialSum);
+}
+
+/** From the gathered logits, which the cross-entropy needs too: a second gather would cost as much as Exp of all. */
+function ownExponential(op: OpBuilder, { shifted }: Softmax, labels: Labels): Value {
+  return op.exp(ofOwnClass(op, shifted, labels));
 }
 
 /** The element of each pixel's own class: [N,C,H·W] → [N,1,H·W]; of class 0 at void pixels. */

@@ -2,11 +2,11 @@
 
 import { elementCount, isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
-import { reshapeTensor, roundHalfEven, type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
-import { sliceRange } from "./catalog/selection.ts";
-import { reductionAxes } from "./catalog/reduction.ts";
-import type { OutputType } from "./define.ts";
 import type { Value } from "../ir/graph.ts";
+import { reshapeTensor, roundHalfEven, type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
+import { reductionAxes } from "./catalog/reduction.ts";
+import { sliceRange } from "./catalog/selection.ts";
+import type { OutputType } from "./define.ts";
 
 /** Larger results stay nodes: the file would grow, and the runtime folds them when the session starts. */
 const largestFold = 1 << 14;
@@ -125,7 +125,10 @@ const transpose: Evaluate = ([x], attrs, type) => {
   const perm = (attrs["perm"] as readonly number[] | undefined) ?? dims.map((_, i) => dims.length - 1 - i);
   const strides = stridesOf(dims);
   const values = tensorNumbers(x as Tensor);
-  const at = positions(type.shape as readonly number[], perm.map((axis) => strides[axis] as number));
+  const at = positions(
+    type.shape as readonly number[],
+    perm.map((axis) => strides[axis] as number),
+  );
   return Float64Array.from(at, (i) => values[i] as number);
 };
 

@@ -1,14 +1,11 @@
 /** Nodes that need not exist: rewrites of one node into a value that is already there, or into a simpler node. */
 
-import { sameShape } from "../ir/dims.ts";
+import { elementCount, sameShape } from "../ir/dims.ts";
 import type { Node, Value } from "../ir/graph.ts";
-import { elementCount } from "../ir/dims.ts";
 import { tensorNumbers } from "../ir/tensor.ts";
 import { constantInts, type OutputType } from "./define.ts";
 
-export type Simplified =
-  | { readonly value: Value }
-  | { readonly inputs: readonly (Value | undefined)[]; readonly attrs: Readonly<Record<string, unknown>> };
+export type Simplified = { readonly value: Value } | { readonly inputs: readonly (Value | undefined)[]; readonly attrs: Readonly<Record<string, unknown>> };
 
 interface Context {
   readonly x: readonly (Value | undefined)[];

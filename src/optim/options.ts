@@ -73,6 +73,16 @@ export function resolveOptimizer(given: OptimizerArguments = {}): OptimizerSetti
   return { kind, momentum, nesterov: given.nesterov ?? false, ...common };
 }
 
+/** Weight decay where none is given, as in torch.optim. */
+export function defaultWeightDecay(kind: "sgd" | "adamw"): number {
+  return kind === "adamw" ? 0.01 : 0;
+}
+
+/** @throws OhemgenError where it is not a number of at least 0 */
+export function checkedWeightDecay(weightDecay: number): number {
+  return inRange("weight decay", weightDecay, 0, Number.POSITIVE_INFINITY);
+}
+
 /** Names of the flat state vectors besides `params`, in input order. */
 export function stateNames(settings: OptimizerSettings): readonly string[] {
   const own = settings.kind === "sgd" ? (settings.momentum > 0 ? ["momentum"] : []) : ["exp_avg", "exp_avg_sq"];

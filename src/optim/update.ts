@@ -9,6 +9,9 @@ import type { OpBuilder } from "../ops/builder.ts";
 import { bug } from "../support/errors.ts";
 import type { AdamWOptions, OptimizerSettings, ParameterGroup, SgdOptions } from "./options.ts";
 
+/** What an update needs to know of a group; the length only where there are several. */
+export type UpdateGroup = Pick<ParameterGroup, "learningRateFactor" | "weightDecay"> & { readonly length?: number };
+
 /** State tensors by name: `params`, the moments, `step` int64 `[1]`, `ema`. */
 export type State = Readonly<Record<string, Value>>;
 
@@ -32,20 +35,30 @@ export interface UpdateOutputs {
 export function sumOfSquares(op: OpBuilder, vector: Value): Value {
   const length = vector.shape?.[0];
   const width = 1024;
-  if (typeof length !== "number" || length <= width) return op.reduceSumSquare(vector, [0]);
-  const rows = Math.ceil(length / width);
-  const padded = op.pad(vector, [0, rows * width - length]);
-  return op.reduceSum(op.reduceSumSquare(op.reshape(padded, [rows, width]), [1]), [0]);
+  if (typeof length === "number" && length <= width) return op.reduceSumSquare(vector, [0]);
+  const rows = op.reshape(paddedTo(op, vector, width), [-1, width]);
+  return op.reduceSum(op.reduceSumSquare(rows, [1]), [0]);
+}
+
+/** The vector with zeros behind it, up to a multiple of `width`. */
+function paddedTo(op: OpBuilder, vector: Value, width: number): Value {
+  const length = vector.shape?.[0];
+  if (typeof length === "number") return op.pad(vector, [0, Math.ceil(length / width) * width - length]);
+  const size = op.dim(vector, 0);
+  const missing = op.sub(op.mul(op.div(op.add(size, width - 1), width), width), size);
+  return op.emit("Pad", [vector, op.concat([op.ints([0]), missing], 0)]);
 }
 
 /** A factor per element: a scalar where all groups agree, else a vector made of one run per group. */
-function perElement(op: OpBuilder, groups: readonly ParameterGroup[], pick: (group: ParameterGroup) => number): Value | undefined {
+function perElement(op: OpBuilder, groups: readonly UpdateGroup[], pick: (group: UpdateGroup) => number): Value | undefined {
   const [first] = groups;
   if (first === undefined) return bug("an optimizer without parameters");
   if (groups.every((group) => pick(group) === pick(first))) {
     return op.scalar("float32", pick(first));
   }
-  const runs = groups.map((group) => op.expand(op.constant(tensorOf("float32", [1], [pick(group)])), op.ints([group.length])));
+  const runs = groups.map((group) =>
+    op.expand(op.constant(tensorOf("float32", [1], [pick(group)])), op.ints([group.length ?? bug("a group of no known length")])),
+  );
   return op.concat(runs, 0);
 }
 
@@ -53,7 +66,7 @@ const isNumber = (value: Value, number: number) =>
   value.constant !== undefined && value.shape?.length === 0 && tensorNumbers(value.constant)[0] === Math.fround(number);
 
 /** p − lr·(momentum·buf + g) with the coupled decay g + λp; the first step sets the buffer to the gradient. */
-function sgd(op: OpBuilder, settings: SgdOptions, groups: readonly ParameterGroup[], { gradient, learningRate, state }: UpdateInputs): Record<string, Value> {
+function sgd(op: OpBuilder, settings: SgdOptions, groups: readonly UpdateGroup[], { gradient, learningRate, state }: UpdateInputs): Record<string, Value> {
   const params = state["params"] ?? bug("no params");
   const decay = perElement(op, groups, (group) => group.weightDecay) as Value;
   const rate = scaledRate(op, groups, learningRate);
@@ -66,7 +79,7 @@ function sgd(op: OpBuilder, settings: SgdOptions, groups: readonly ParameterGrou
   return { params: op.sub(params, op.mul(direction, rate)), momentum: next };
 }
 
-function scaledRate(op: OpBuilder, groups: readonly ParameterGroup[], learningRate: Value): Value {
+function scaledRate(op: OpBuilder, groups: readonly UpdateGroup[], learningRate: Value): Value {
   const factor = perElement(op, groups, (group) => group.learningRateFactor) as Value;
   return isNumber(factor, 1) ? learningRate : op.mul(factor, learningRate);
 }
@@ -75,7 +88,7 @@ function scaledRate(op: OpBuilder, groups: readonly ParameterGroup[], learningRa
  * AdamW as torch.optim: p·(1 − lr·λ), then p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε). The bias corrections are
  * taken as −expm1(t·ln β) ≈ 1 − βᵗ in float32, with βᵗ from Pow.
  */
-function adamw(op: OpBuilder, settings: AdamWOptions, groups: readonly ParameterGroup[], inputs: UpdateInputs): Record<string, Value> {
+function adamw(op: OpBuilder, settings: AdamWOptions, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
   const { gradient, learningRate, state } = inputs;
   const params = state["params"] ?? bug("no params");
   const { beta1, beta2, eps } = settings;
@@ -108,7 +121,7 @@ function biasCorrection(op: OpBuilder, beta: number, time: Value): Value {
  * @param groups slices of the flat vectors in order, covering them
  * @returns every state tensor after the step, and the norm of the gradient
  */
-export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups: readonly ParameterGroup[], inputs: UpdateInputs): UpdateOutputs {
+export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): UpdateOutputs {
   const squares = sumOfSquares(op, inputs.gradient);
   const gradientNorm = op.sqrt(squares);
   let gradient = inputs.gradient;

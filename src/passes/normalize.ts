@@ -13,21 +13,15 @@ import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
 import { targetOpset } from "../ops/finish.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
+import { apart } from "./apart.ts";
 import { cloneAttributes } from "./clone.ts";
-import { functions } from "./convert/functions.ts";
-import { layers } from "./convert/layers.ts";
-import { norms } from "./convert/norms.ts";
-import { padding } from "./convert/padding.ts";
-import { pooling } from "./convert/pooling.ts";
-import type { ConvertContext, Converter } from "./convert/registry.ts";
-import { sampling } from "./convert/sampling.ts";
-import { singlePrecision, spelling, tensorOfConstant } from "./convert/spelling.ts";
+import type { ConvertContext } from "./convert/registry.ts";
+import { singlePrecision, tensorOfConstant } from "./convert/spelling.ts";
+import { converters, newerOperators } from "./convert.ts";
 import { inlineFunctions } from "./inline-functions.ts";
 
 export const oldestOpset = 7;
 export const newestOpset = 28;
-
-const converters: Readonly<Record<string, Converter>> = { ...spelling, ...padding, ...functions, ...norms, ...layers, ...pooling, ...sampling };
 
 export interface NormalizeOptions {
   /** Sizes of inputs, by name; the file's own where left out. */
@@ -37,6 +31,8 @@ export interface NormalizeOptions {
   readonly batchNorm?: "frozen" | "batch";
   /** Values of the file to compute; default: the graph's outputs. */
   readonly targets?: readonly Value[];
+  /** Targets that stay tensors of their own, each behind an Identity: nothing is folded or fused through them. */
+  readonly held?: readonly Value[];
 }
 
 export interface Normalized {
@@ -88,8 +84,10 @@ export function normalize(file: Model, options: NormalizeOptions = {}): Normaliz
     mapped.set(value, constant);
     return constant;
   };
+  const held = new Set(options.held);
   const become = (value: Value | undefined, result: Value | undefined) => {
-    if (value !== undefined && result !== undefined && !mapped.has(value)) mapped.set(value, result);
+    if (value === undefined || result === undefined || mapped.has(value)) return;
+    mapped.set(value, held.has(value) ? apart(op, result, value.name) : result);
   };
   const convertAll = (all: readonly Node[], ends: readonly Value[]): void => {
     const nodes = neededNodes(all, ends);
@@ -167,7 +165,7 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
   const names = { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
   const context: ConvertContext = {
     ...given,
-    op,
+    op: node.name === "" ? op : op.scope(node.name.replace(/^\/+/, "")),
     node,
     input: (index) => given.x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
     int: (name, otherwise) => (attribute(name)?.value as number | undefined) ?? otherwise,
@@ -213,6 +211,9 @@ function unknownNode(
   names: { node: string; outputs: readonly string[] },
   { version, get }: NodeContext,
 ) {
+  if (node.domain === "" && newerOperators.has(node.op)) {
+    throw new OhemgenError(`${node.op} does not exist in opset ${targetOpset}`, { code: "E133", hint: `Export the model with opset ${targetOpset}.` });
+  }
   const types = node.outputs.map((value): { dtype: DataType; shape: Shape | undefined } | undefined => {
     if (value === undefined) return undefined;
     const shape = value.shape?.map((dim) => (typeof dim === "number" ? dim : op.draft.fresh()));

@@ -92,7 +92,8 @@ export async function runtimeTensor(data: RuntimeData, dims: readonly number[]):
 export async function runtimeState(state: ReadonlyMap<string, Tensor>): Promise<Map<string, RuntimeTensor>> {
   const result = new Map<string, RuntimeTensor>();
   for (const [name, { dtype, dims, bytes }] of state) {
-    const { buffer } = bytes.slice();
+    // Not bytes.slice(): a Node Buffer would give a view.
+    const { buffer } = Uint8Array.from(bytes);
     const data = dtype === "float32" ? new Float32Array(buffer) : dtype === "int64" ? new BigInt64Array(buffer) : bug(`state of type ${dtype}`);
     result.set(name, await runtimeTensor(data, dims));
   }

@@ -1,7 +1,7 @@
 /** Gradient cases, and the models made of them: one node, its constants as initializers. */
 
-import type { Attribute, Attributes, Model, Value } from "../../src/ir/graph.ts";
 import type { DataType } from "../../src/ir/dtype.ts";
+import type { Attribute, Attributes, Model, Value } from "../../src/ir/graph.ts";
 import type { Tensor } from "../../src/ir/tensor.ts";
 import type { Provider } from "../../src/ops/lowerings/provider.ts";
 import type { Operand } from "./operands.ts";
@@ -31,8 +31,24 @@ export interface BuiltCase {
   readonly values: readonly (Value | undefined)[];
 }
 
-const floatNames = new Set(["alpha", "beta", "gamma", "epsilon", "lambd", "bias", "value", "cubic_coeff_a", "extrapolation_value", "spatial_scale", "momentum", "ratio", "delta"]);
-const floatLists = new Set(["scales"]);
+const floatNames = new Set([
+  "alpha",
+  "beta",
+  "gamma",
+  "epsilon",
+  "lambd",
+  "bias",
+  "value",
+  "cubic_coeff_a",
+  "extrapolation_value",
+  "spatial_scale",
+  "momentum",
+  "ratio",
+  "scale",
+  "softcap",
+  "delta",
+]);
+const floatLists = new Set(["scales", "value_floats"]);
 
 function attributeOf(name: string, value: unknown): Attribute {
   if (typeof value === "string") return { type: "string", value };

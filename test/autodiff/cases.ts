@@ -8,6 +8,7 @@ import { linear } from "./cases/linear.ts";
 import { movement } from "./cases/movement.ts";
 import { normalization } from "./cases/normalization.ts";
 import { pooling } from "./cases/pooling.ts";
+import { recurrent } from "./cases/recurrent.ts";
 import { reduction } from "./cases/reduction.ts";
 import { sampling } from "./cases/sampling.ts";
 
@@ -21,4 +22,5 @@ export const families: Readonly<Record<string, readonly Case[]>> = {
   pooling,
   normalization,
   sampling,
+  recurrent,
 };

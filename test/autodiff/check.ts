@@ -75,7 +75,11 @@ export function differentiateModel(model: Model, wantedNames: ReadonlySet<string
     return gradient === undefined ? [] : [output(op, gradient, `gradient:${value.name}`)];
   });
   return {
-    forward: modelOf(forward.op, normalized.inputs, forward.targets.map((value, i) => output(forward.op, value, `output${i}`))),
+    forward: modelOf(
+      forward.op,
+      normalized.inputs,
+      forward.targets.map((value, i) => output(forward.op, value, `output${i}`)),
+    ),
     backward: modelOf(op, [...normalized.inputs, ...seeds.values()], outputs),
     types: targets,
   };
@@ -96,7 +100,11 @@ function seedOf(text: string): number {
 }
 
 const moved = (tensor: Tensor, direction: ArrayLike<number>, by: number): Tensor =>
-  tensorOf(tensor.dtype, tensor.dims, Float32Array.from(tensorNumbers(tensor), (value, i) => value + by * (direction[i] as number)));
+  tensorOf(
+    tensor.dtype,
+    tensor.dims,
+    Float32Array.from(tensorNumbers(tensor), (value, i) => value + by * (direction[i] as number)),
+  );
 
 export async function checkCase(given: Case, form: Form, provider: Provider): Promise<void> {
   const random = randomFrom(seedOf(caseName(given)));
@@ -104,7 +112,15 @@ export async function checkCase(given: Case, form: Form, provider: Provider): Pr
   const wanted = given.inputs.flatMap((operand, i) => (operand?.role === "variable" || operand?.role === "parameter" ? [`input${i}`] : []));
   const { model } = buildCase(given, tensors, form);
   const made = differentiateModel(model, new Set(wanted), provider);
-  const original = given.viaNormalized === undefined ? buildCase(given, tensors, "static", made.types.map((value) => value.dtype)).model : made.forward;
+  const original =
+    given.viaNormalized === undefined
+      ? buildCase(
+          given,
+          tensors,
+          "static",
+          made.types.map((value) => value.dtype),
+        ).model
+      : made.forward;
   const [reference, forward, backward] = await Promise.all([openModel(original), openModel(made.forward), openModel(made.backward)]);
   try {
     const feeds = new Map<string, Tensor>(tensors.flatMap((tensor, i) => (tensor === undefined ? [] : [[`input${i}`, tensor] as const])));
@@ -114,7 +130,14 @@ export async function checkCase(given: Case, form: Form, provider: Provider): Pr
     for (const [i, value] of made.types.entries()) {
       if (!isFloat(value.dtype)) continue;
       const { dims, data } = y.get(`output${i}`) as Ran;
-      seeds.set(`seed${i}`, tensorOf("float32", dims, Float32Array.from(data, () => 2 * random() - 1)));
+      seeds.set(
+        `seed${i}`,
+        tensorOf(
+          "float32",
+          dims,
+          Float32Array.from(data, () => 2 * random() - 1),
+        ),
+      );
     }
     const seeded = async (replaced: ReadonlyMap<string, Tensor>): Promise<number> => {
       const outputs = await reference.run(new Map([...feeds, ...replaced]));

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { differentiate, influencing } from "../../src/autodiff/engine.ts";
 import { nonDifferentiable } from "../../src/autodiff/registry.ts";
 import { gradients } from "../../src/autodiff/rules.ts";
-import { type Shape } from "../../src/ir/dims.ts";
+import type { Shape } from "../../src/ir/dims.ts";
 import type { Value } from "../../src/ir/graph.ts";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
@@ -72,12 +72,22 @@ describe("sums over paths", () => {
         const [x, s, t] = [input(op, "x"), input(op, "s"), input(op, "t")];
         const h = op.mul(x, 3);
         const y = op.mul(h, h);
-        return { inputs: [x, s, t], seeds: new Map([[h, s], [y, t]]), wanted: [x, h] };
+        return {
+          inputs: [x, s, t],
+          seeds: new Map([
+            [h, s],
+            [y, t],
+          ]),
+          wanted: [x, h],
+        };
       },
       { x: vector(1, 2), s: vector(10, 20), t: vector(1, 1) },
     );
     // dh = s + 2h·t, dx = 3·dh
-    expect(found).toEqual([[48, 96], [16, 32]]);
+    expect(found).toEqual([
+      [48, 96],
+      [16, 32],
+    ]);
   });
 
   test("a wanted value that is a seed itself", async () => {
@@ -99,9 +109,15 @@ test("sizes that are only known at run time: broadcasting is undone where it hap
   };
   const matrix = (dims: number[], ...values: number[]) => tensorOf("float32", dims, values);
   const feeds = { x: matrix([2, 1], 1, 2), w: matrix([1, 3], 3, 4, 5), seed: matrix([2, 3], 1, 1, 1, 1, 1, 1) };
-  expect(await run(build, feeds)).toEqual([[12, 12], [3, 3, 3]]);
+  expect(await run(build, feeds)).toEqual([
+    [12, 12],
+    [3, 3, 3],
+  ]);
   const equal = { x: matrix([1, 2], 1, 2), w: matrix([1, 2], 3, 4), seed: matrix([1, 2], 1, 1) };
-  expect(await run(build, equal)).toEqual([[3, 4], [1, 2]]);
+  expect(await run(build, equal)).toEqual([
+    [3, 4],
+    [1, 2],
+  ]);
 });
 
 describe("what carries no gradient", () => {
@@ -141,7 +157,8 @@ test("all nodes without a rule are named in one error", () => {
   const x = input(op, "x", ["N", 3]);
   const type = [{ dtype: "float32" as const, shape: ["N", 3] }];
   let y = x;
-  for (const name of ["a", "b", "c"]) y = op.append(`Foreign${name}`, name === "c" ? "custom" : "", [y], {}, type, { names: { node: `/head/${name}` } }).outputs[0] as Value;
+  for (const name of ["a", "b", "c"])
+    y = op.append(`Foreign${name}`, name === "c" ? "custom" : "", [y], {}, type, { names: { node: `/head/${name}` } }).outputs[0] as Value;
   const seed = input(op, "seed", ["N", 3]);
   const attempt = () => differentiate(op, op.draft.nodes.slice(), new Map([[y, seed]]), [x]);
   expect(attempt).toThrow(OhemgenError);
@@ -149,12 +166,15 @@ test("all nodes without a rule are named in one error", () => {
 });
 
 test("declared operators are those that are piecewise constant or make integers", () => {
-  const declared = Object.entries(gradients).filter(([, rule]) => rule === nonDifferentiable).map(([op]) => op);
+  const declared = Object.entries(gradients)
+    .filter(([, rule]) => rule === nonDifferentiable)
+    .map(([op]) => op);
   expect(declared.sort()).toMatchInlineSnapshot(`
     [
       "And",
       "ArgMax",
       "ArgMin",
+      "Bernoulli",
       "BitShift",
       "BitwiseAnd",
       "BitwiseNot",
@@ -162,7 +182,9 @@ test("declared operators are those that are piecewise constant or make integers"
       "BitwiseXor",
       "Ceil",
       "ConstantOfShape",
+      "DequantizeLinear",
       "Equal",
+      "EyeLike",
       "Floor",
       "Greater",
       "GreaterOrEqual",
@@ -171,9 +193,15 @@ test("declared operators are those that are piecewise constant or make integers"
       "IsNaN",
       "Less",
       "LessOrEqual",
+      "NonMaxSuppression",
       "NonZero",
       "Not",
       "Or",
+      "QuantizeLinear",
+      "RandomNormal",
+      "RandomNormalLike",
+      "RandomUniform",
+      "RandomUniformLike",
       "Range",
       "Round",
       "Shape",

@@ -1,8 +1,8 @@
 /** Where a derivative does not exist the gradient is PyTorch's: exact values at kinks, ties and zeros. */
 
 import { expect, test } from "vitest";
-import type { Provider } from "../../src/ops/lowerings/provider.ts";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
+import type { Provider } from "../../src/ops/lowerings/provider.ts";
 import { buildCase, type Case } from "./case.ts";
 import { differentiateModel } from "./check.ts";
 import { drawn, exactly, ints, type Operand, scalar, x } from "./operands.ts";
@@ -69,7 +69,11 @@ for (const provider of ["any", "cpu"] as const) {
   });
 
   test(`MaxPool of numbers below every pad, ${provider}`, async () => {
-    const pool: Case = { op: "MaxPool", inputs: [x([1, 1, 2, 2], exactly([-9, -8, -7, -6]))], attrs: { kernel_shape: [3, 3], pads: [1, 1, 1, 1], strides: [2, 2] } };
+    const pool: Case = {
+      op: "MaxPool",
+      inputs: [x([1, 1, 2, 2], exactly([-9, -8, -7, -6]))],
+      attrs: { kernel_shape: [3, 3], pads: [1, 1, 1, 1], strides: [2, 2] },
+    };
     expect(await gradientsOf(pool, provider, [2])).toEqual({ input0: [0, 0, 0, 2] });
   });
 }

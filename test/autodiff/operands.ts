@@ -1,7 +1,7 @@
 /** Operands of gradient cases: numbers drawn with a fixed seed, by samplers that keep off the kinks of an operator. */
 
-import type { DataType } from "../../src/ir/dtype.ts";
 import { elementCount } from "../../src/ir/dims.ts";
+import type { DataType } from "../../src/ir/dtype.ts";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
 
 /** Uniform in [0, 1), from a seed (mulberry32). */

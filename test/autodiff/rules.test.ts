@@ -21,7 +21,11 @@ for (const [family, cases] of Object.entries(families)) {
 }
 
 test("every rule has a case", () => {
-  const covered = new Set(Object.values(families).flat().map(({ op }) => op));
+  const covered = new Set(
+    Object.values(families)
+      .flat()
+      .map(({ op }) => op),
+  );
   const rules = Object.entries(gradients).filter(([, rule]) => rule !== nonDifferentiable);
   expect(rules.map(([op]) => op).filter((op) => !covered.has(op))).toEqual([]);
 });

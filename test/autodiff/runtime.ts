@@ -26,7 +26,9 @@ export async function openModel(model: Model): Promise<Runner> {
   });
   return {
     async run(feeds) {
-      const tensors = Object.fromEntries([...feeds].filter(([name]) => session.inputNames.includes(name)).map(([name, tensor]) => [name, runtimeTensor(tensor)]));
+      const tensors = Object.fromEntries(
+        [...feeds].filter(([name]) => session.inputNames.includes(name)).map(([name, tensor]) => [name, runtimeTensor(tensor)]),
+      );
       const results = await session.run(tensors);
       return new Map(Object.entries(results).map(([name, tensor]) => [name, { dims: tensor.dims, data: numbers(tensor.data as ArrayLike<number | bigint>) }]));
     },

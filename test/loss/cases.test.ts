@@ -48,10 +48,23 @@ function checkGradient(one: LossCase, got: LossRun, labels: ArrayLike<number>): 
     expect(Math.abs((got.gradient[index] ?? Number.NaN) - value), `probe ${index}`).toBeLessThanOrEqual(tolerance * (largest ?? 1) + 1e-12);
   }
   const sumAbs = want["gradientSumAbs"] as number | undefined;
-  if (sumAbs !== undefined) near(got.gradient.reduce((a, b) => a + Math.abs(b), 0), sumAbs, tolerance, "sum of |gradient|");
+  if (sumAbs !== undefined)
+    near(
+      got.gradient.reduce((a, b) => a + Math.abs(b), 0),
+      sumAbs,
+      tolerance,
+      "sum of |gradient|",
+    );
   const blocks = (want["gradientBlocks"] as { pixels: number[]; sum: number[] }[] | undefined) ?? [];
   for (const { pixels, sum } of blocks) {
-    sum.forEach((value, c) => near(pixels.reduce((a, pixel) => a + at(pixel, c), 0), value, tolerance, `block of ${pixels.length}, class ${c}`));
+    sum.forEach((value, c) =>
+      near(
+        pixels.reduce((a, pixel) => a + at(pixel, c), 0),
+        value,
+        tolerance,
+        `block of ${pixels.length}, class ${c}`,
+      ),
+    );
   }
   const own = want["gradientTrueClassSum"] as number | undefined;
   if (own !== undefined) {

@@ -5,13 +5,13 @@ import { describe, expect, test } from "vitest";
 import type { Model, Node, Value } from "../../src/ir/graph.ts";
 import { confusion } from "../../src/loss/confusion.ts";
 import { type LossModelRequest, lossModel } from "../../src/loss/graph.ts";
-import { finishModel } from "../../src/ops/finish.ts";
 import { combineHeads } from "../../src/loss/heads.ts";
 import { ohemLovasz } from "../../src/loss/loss.ts";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
 import { rankErrors } from "../../src/loss/ranks.ts";
 import { rowLayout } from "../../src/loss/scan.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
+import { finishModel } from "../../src/ops/finish.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 import { evaluate, type LabelType, labelTensor, openModel } from "./harness.ts";
 
@@ -56,14 +56,36 @@ describe.each(models)("the graph %s", (_, model) => {
   test("is standard opset 18 of operators every provider has", () => {
     expect([...model.opsets]).toEqual([["", 18]]);
     expect(nodes.filter(({ domain }) => domain !== "")).toEqual([]);
-    const refused = ["OneHot", "NonZero", "Compress", "Loop", "Scan", "Mod", "Sign", "Dropout", "ConstantOfShape", "Sum", "LogSoftmax", "Softmax", "Unique", "ScatterND", "GatherND", "Einsum", "Clip", "ReduceMean", "Tile", "ArgMax"];
+    const refused = [
+      "OneHot",
+      "NonZero",
+      "Compress",
+      "Loop",
+      "Scan",
+      "Mod",
+      "Sign",
+      "Dropout",
+      "ConstantOfShape",
+      "Sum",
+      "LogSoftmax",
+      "Softmax",
+      "Unique",
+      "ScatterND",
+      "GatherND",
+      "Einsum",
+      "Clip",
+      "ReduceMean",
+      "Tile",
+      "ArgMax",
+    ];
     expect(nodes.map(({ op }) => op).filter((op) => refused.includes(op))).toEqual([]);
   });
 
   test("has kernels for its types on CUDA", () => {
     expect(uses("Where").filter((node) => node.inputs[1]?.dtype === "bool")).toEqual([]);
     for (const op of ["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"]) expect(uses(op).filter((node) => type(node) === "uint8")).toEqual([]);
-    for (const op of ["ScatterElements", "Pad", "MatMul", "TopK"]) expect(uses(op).filter((node) => type(node) !== "float32" && type(node) !== "int32")).toEqual([]);
+    for (const op of ["ScatterElements", "Pad", "MatMul", "TopK"])
+      expect(uses(op).filter((node) => type(node) !== "float32" && type(node) !== "int32")).toEqual([]);
     const adding = uses("ScatterElements").filter(({ attributes }) => attributes["reduction"] !== undefined);
     expect(adding.filter((node) => type(node) !== "float32")).toEqual([]);
   });
@@ -87,7 +109,10 @@ test("CumSum runs along short axes only", () => {
   for (const [name, model] of models.filter(([name]) => !name.includes("N"))) {
     const long = model.graph.nodes.filter(({ op, inputs }) => op === "CumSum" && !((inputs[0]?.shape?.at(-1) as number) <= 1024));
     // Of the block sums only the bound is known: 2²⁵ pixels have 2¹¹ of the second level.
-    expect(long.every(({ inputs }) => typeof inputs[0]?.shape?.at(-1) === "string"), name).toBe(true);
+    expect(
+      long.every(({ inputs }) => typeof inputs[0]?.shape?.at(-1) === "string"),
+      name,
+    ).toBe(true);
   }
 });
 
@@ -146,7 +171,11 @@ async function checkRanks(session: ort.InferenceSession, length: number, dtype: 
   expect(seen).toBe(total);
   expect(worst).toBeLessThanOrEqual(3e-7);
   expect(Math.abs(sum - 1)).toBeLessThanOrEqual(1e-5);
-  expect(Array.from(weights.subarray(k)).map((value, r) => value - (r === 0 ? 1 : 0)).every((value) => value === 0)).toBe(true);
+  expect(
+    Array.from(weights.subarray(k))
+      .map((value, r) => value - (r === 0 ? 1 : 0))
+      .every((value) => value === 0),
+  ).toBe(true);
 }
 
 test.each(["exact", "histogram"] as const)("a logit that is no number neither stops the run nor passes, %s", async (method) => {
@@ -223,9 +252,17 @@ describe("confusion", () => {
       const z = op.input("logits", "float32", shape);
       const y = op.input("labels", "uint8", [shape[0] as number, shape[2] as number, shape[3] as number]);
       const counted = confusion(op, z, y, resolveLossOptions({}));
-      const model = finishModel(op, "eval", [z, y], Object.entries(counted).map(([name, value]) => ({ name, value })));
+      const model = finishModel(
+        op,
+        "eval",
+        [z, y],
+        Object.entries(counted).map(([name, value]) => ({ name, value })),
+      );
       const session = await openModel(model);
-      const out = await session.run({ logits: new ort.Tensor("float32", data, [n, classes, h, w]), labels: labelTensor("uint8", { shape: [n, h, w], data: labels }) });
+      const out = await session.run({
+        logits: new ort.Tensor("float32", data, [n, classes, h, w]),
+        labels: labelTensor("uint8", { shape: [n, h, w], data: labels }),
+      });
       expect(Array.from(out["confusion"]?.data as BigInt64Array, Number)).toEqual(want);
       expect(out["confusion"]?.dims).toEqual([size, size]);
       expect(Array.from(out["prediction"]?.data as Int32Array)).toEqual(predicted);
@@ -243,7 +280,11 @@ describe("heads", () => {
     const weights = [1, 0.4];
     const heads = logits.map((value, i) => {
       const scale = weights[i] as number;
-      return { name: value.name, weight: scale, outputs: ohemLovasz(op.scope(value.name), value, labels, resolveLossOptions({}), { gradient: true, ...(i === 0 ? {} : { scale }) }) };
+      return {
+        name: value.name,
+        weight: scale,
+        outputs: ohemLovasz(op.scope(value.name), value, labels, resolveLossOptions({}), { gradient: true, ...(i === 0 ? {} : { scale }) }),
+      };
     });
     const total = combineHeads(op, heads);
     const gradients = total.gradients.flatMap((value, i) => (value === undefined ? [] : [{ name: `grad${i}`, value }]));
@@ -251,9 +292,24 @@ describe("heads", () => {
     const data = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 3.7) * 2);
     const y = Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? 255 : i % 3));
     const session = await openModel(model);
-    const out = await session.run({ main: new ort.Tensor("float32", data(192), [1, 3, 8, 8]), side: new ort.Tensor("float32", data(48), [1, 3, 4, 4]), labels: labelTensor("uint8", { shape: [1, 8, 8], data: y }) });
+    const out = await session.run({
+      main: new ort.Tensor("float32", data(192), [1, 3, 8, 8]),
+      side: new ort.Tensor("float32", data(48), [1, 3, 4, 4]),
+      labels: labelTensor("uint8", { shape: [1, 8, 8], data: y }),
+    });
     const value = (name: string) => Number(out[name]?.data[0]);
-    expect(session.outputNames.slice(0, 10)).toEqual(["loss", "valid", "invalid_labels", "main/loss", "main/ce", "main/lovasz", "main/valid", "main/kept", "main/invalid_labels", "main/threshold"]);
+    expect(session.outputNames.slice(0, 10)).toEqual([
+      "loss",
+      "valid",
+      "invalid_labels",
+      "main/loss",
+      "main/ce",
+      "main/lovasz",
+      "main/valid",
+      "main/kept",
+      "main/invalid_labels",
+      "main/threshold",
+    ]);
     expect(value("loss")).toBeCloseTo(value("main/loss") + 0.4 * value("side/loss"), 5);
     expect(value("valid")).toBe(2 * y.filter((label) => label !== 255).length);
     const side = await evaluate({ labelType: "uint8" }, { shape: [1, 3, 4, 4], data: data(48) }, { shape: [1, 8, 8], data: y });

@@ -100,7 +100,15 @@ test("a decimal is what it says, not its binary neighbour", () => {
 
 test("a fraction rounded down to a small denominator gives the same counts", () => {
   const limit = 500n;
-  for (const [p, q] of [[1n, 3n], [333333333n, 1000000000n], [999999n, 1000000n], [1n, 1000000n], [0n, 1n], [617n, 1009n], [1n, 1n]] as const) {
+  for (const [p, q] of [
+    [1n, 3n],
+    [333333333n, 1000000000n],
+    [999999n, 1000000n],
+    [1n, 1000000n],
+    [0n, 1n],
+    [617n, 1009n],
+    [1n, 1n],
+  ] as const) {
     const { numerator, denominator } = lowerApproximation({ numerator: p, denominator: q }, limit);
     expect(denominator).toBeLessThanOrEqual(limit);
     for (let count = 0n; count <= limit; count++) expect((count * numerator) / denominator).toBe((count * p) / q);

@@ -49,7 +49,13 @@ function makeInput(seed: number, n: number, c: number, h: number, w: number, sca
   return { logits: { shape: [n, c, h, w], data: logits }, labels: { shape: [n, ...size], data: labels } };
 }
 
-const sizes = fc.record({ seed: fc.integer(), n: fc.integer({ min: 1, max: 3 }), h: fc.integer({ min: 1, max: 9 }), w: fc.integer({ min: 1, max: 11 }), scale: fc.constantFrom(0.3, 1, 4) });
+const sizes = fc.record({
+  seed: fc.integer(),
+  n: fc.integer({ min: 1, max: 3 }),
+  h: fc.integer({ min: 1, max: 9 }),
+  w: fc.integer({ min: 1, max: 11 }),
+  scale: fc.constantFrom(0.3, 1, 4),
+});
 const small = sizes.map(({ seed, n, h, w, scale }) => makeInput(seed, n, 4, h, w, scale));
 
 function closeTo(got: number, want: number, tolerance = 2e-5): void {
@@ -63,7 +69,11 @@ describe("any options, any input", () => {
     {
       weight: fc.constantFrom(0, 0.5, 1),
       threshold: fc.constantFrom(0, 0.1, 0.6, 1.5),
-      minKept: fc.oneof(fc.integer({ min: 0, max: 60 }), fc.record({ fraction: fc.constantFrom("1/16", 0.29, "2/3", "123456789012/1234567890123"), of: fc.constantFrom("all" as const, "valid" as const) }), fc.record({ perImage: fc.integer({ min: 0, max: 30 }) })),
+      minKept: fc.oneof(
+        fc.integer({ min: 0, max: 60 }),
+        fc.record({ fraction: fc.constantFrom("1/16", 0.29, "2/3", "123456789012/1234567890123"), of: fc.constantFrom("all" as const, "valid" as const) }),
+        fc.record({ perImage: fc.integer({ min: 0, max: 30 }) }),
+      ),
       atCut: fc.constantFrom("exclude" as const, "include" as const),
       budget: fc.constantFrom("batch" as const, "image" as const),
       hardness: fc.constantFrom("probability" as const, "loss" as const),
@@ -100,7 +110,12 @@ describe("any options, any input", () => {
     await fc.assert(
       fc.asyncProperty(drawn, async (draw) => {
         const { channels: c, seed } = draw;
-        const shape = { small: [2, c, 5, 7], large: [2, c, 29, 41], upsampled: [2, c, 4, 5], same: [1, c, 8, 16] }[draw.size] as [number, number, number, number];
+        const shape = { small: [2, c, 5, 7], large: [2, c, 29, 41], upsampled: [2, c, 4, 5], same: [1, c, 8, 16] }[draw.size] as [
+          number,
+          number,
+          number,
+          number,
+        ];
         const target = { small: [5, 7], large: [29, 41], upsampled: [9, 10], same: [8, 16] }[draw.size] as [number, number];
         const input = makeInput(seed, shape[0], c, shape[2], shape[3], 2, target, seed % 7 === 0 ? 1 : 0.15);
         const classWeights = draw.weights && [...draw.weights, 1.25, 3].slice(0, Math.max(2, c));
@@ -128,10 +143,14 @@ describe("any options, any input", () => {
     const extreme = fc.constantFrom(0, 1e-30, 50, -50, 1e4, -1e4, 1e30, -1e30);
     for (const c of [1, 3]) {
       await fc.assert(
-        fc.asyncProperty(fc.array(extreme, { minLength: 6 * c, maxLength: 6 * c }), fc.array(fc.constantFrom(0, 1, 255), { minLength: 6, maxLength: 6 }), async (values, classes) => {
-          const got = await run({}, { shape: [1, c, 2, 3], data: values }, { shape: [1, 2, 3], data: classes });
-          expect([got.finite, Number.isFinite(got.loss), got.gradient.every(Number.isFinite)]).toEqual([true, true, true]);
-        }),
+        fc.asyncProperty(
+          fc.array(extreme, { minLength: 6 * c, maxLength: 6 * c }),
+          fc.array(fc.constantFrom(0, 1, 255), { minLength: 6, maxLength: 6 }),
+          async (values, classes) => {
+            const got = await run({}, { shape: [1, c, 2, 3], data: values }, { shape: [1, 2, 3], data: classes });
+            expect([got.finite, Number.isFinite(got.loss), got.gradient.every(Number.isFinite)]).toEqual([true, true, true]);
+          },
+        ),
         runs(40),
       );
     }
@@ -234,7 +253,10 @@ function pick({ logits, labels }: Input, order: readonly number[]): Input {
   const [, c, h, w] = logits.shape as [number, number, number, number];
   const at = (pixel: number, k: number) => logits.data[(Math.floor(pixel / (h * w)) * c + k) * h * w + (pixel % (h * w))] as number;
   const data = Array.from({ length: c }, (_, k) => order.map((pixel) => at(pixel, k))).flat();
-  return { logits: { shape: [1, c, 1, order.length], data }, labels: { shape: [1, 1, order.length], data: order.map((pixel) => labels.data[pixel] as number) } };
+  return {
+    logits: { shape: [1, c, 1, order.length], data },
+    labels: { shape: [1, 1, order.length], data: order.map((pixel) => labels.data[pixel] as number) },
+  };
 }
 
 describe("pixels", () => {
@@ -244,7 +266,9 @@ describe("pixels", () => {
     await fc.assert(
       fc.asyncProperty(small, fc.integer(), async (input, seed) => {
         const next = numbers(seed);
-        const order = Array.from(input.labels.data, (_, i) => [next(), i] as const).sort(([a], [b]) => a - b).map(([, i]) => i);
+        const order = Array.from(input.labels.data, (_, i) => [next(), i] as const)
+          .sort(([a], [b]) => a - b)
+          .map(([, i]) => i);
         const [a, b] = [await run(options, input.logits, input.labels), await run(options, ...inOrder(pick(input, order)))];
         closeTo(b.loss, a.loss, 2e-6);
         expect(b.kept).toBe(a.kept);

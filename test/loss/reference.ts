@@ -134,7 +134,10 @@ function crossEntropy(options: ResolvedLossOptions["ce"], pixels: readonly Pixel
     const q = targets(x);
     value -= q.reduce((sum, target, k) => sum + weight(k) * target * (log[k] as number), 0) / divisor;
     const total = q.reduce((sum, target, k) => sum + weight(k) * target, 0);
-    push(x, x.p.map((p, k) => (options.weight * (p * total - weight(k) * (q[k] as number))) / divisor));
+    push(
+      x,
+      x.p.map((p, k) => (options.weight * (p * total - weight(k) * (q[k] as number))) / divisor),
+    );
   }
   return { value, kept: list.length, threshold };
 }
@@ -186,7 +189,10 @@ function classLoss(options: ResolvedLossOptions["lovasz"], pixels: readonly Pixe
     }
     loss += delta * error;
     const p = x.p[k] as number;
-    push(x, x.p.map((q, j) => share * delta * sign * ((j === k ? p : 0) - p * q)));
+    push(
+      x,
+      x.p.map((q, j) => share * delta * sign * ((j === k ? p : 0) - p * q)),
+    );
   });
   return loss;
 }

@@ -1,8 +1,8 @@
 /** A model as its file has it against the same model normalized, both run by ONNX Runtime. */
 
-import type { Attributes, Graph, Model, Node, Value } from "../../src/ir/graph.ts";
-import type { DataType } from "../../src/ir/dtype.ts";
 import type { Shape } from "../../src/ir/dims.ts";
+import type { DataType } from "../../src/ir/dtype.ts";
+import type { Attributes, Graph, Model, Node, Value } from "../../src/ir/graph.ts";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { finishModel } from "../../src/ops/finish.ts";

@@ -2,12 +2,25 @@
 
 import { expect, test } from "vitest";
 import { isKnownOp } from "../../src/ops/catalog.ts";
+import { converters } from "../../src/passes/convert.ts";
 import { normalize } from "../../src/passes/normalize.ts";
 import { buildCase, type Case, caseName } from "../autodiff/case.ts";
+import { families } from "../autodiff/cases.ts";
 import { awayFrom, between, constant, data, drawn, floats, ints, randomFrom, scalar, x } from "../autodiff/operands.ts";
 import { expectSame } from "./compare.ts";
 
-const everyAxis = ["ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"];
+const everyAxis = [
+  "ReduceL1",
+  "ReduceL2",
+  "ReduceLogSum",
+  "ReduceLogSumExp",
+  "ReduceMax",
+  "ReduceMean",
+  "ReduceMin",
+  "ReduceProd",
+  "ReduceSum",
+  "ReduceSumSquare",
+];
 const positive = between(0.5, 1.5);
 
 const old: readonly Case[] = [
@@ -24,7 +37,13 @@ const old: readonly Case[] = [
   ...everyAxis.flatMap((op): Case[] => [
     { op, about: "axes", inputs: [x([2, 3, 2], positive)], attrs: { axes: [0, 2], keepdims: 0 }, opset: 11 },
     { op, about: "all", inputs: [x([2, 3, 2], positive)], opset: 9 },
-    { op, about: "axes", inputs: op === "ReduceSum" ? [x([2, 3], positive), ints(-1)] : [x([2, 3], positive)], attrs: op === "ReduceSum" ? {} : { axes: [-1] }, opset: 17 },
+    {
+      op,
+      about: "axes",
+      inputs: op === "ReduceSum" ? [x([2, 3], positive), ints(-1)] : [x([2, 3], positive)],
+      attrs: op === "ReduceSum" ? {} : { axes: [-1] },
+      opset: 17,
+    },
   ]),
   { op: "Clip", inputs: [x([2, 3])], attrs: { min: -0.5, max: 0.25 }, opset: 7 },
   { op: "Clip", about: "one bound", inputs: [x([2, 3])], attrs: { max: 0.25 }, opset: 10 },
@@ -44,7 +63,13 @@ const old: readonly Case[] = [
   { op: "Resize", about: "nearest", inputs: [x([1, 1, 2, 3]), floats(1, 1, 2, 2)], attrs: { mode: "nearest" }, opset: 10 },
   { op: "Resize", about: "linear, smaller", inputs: [x([1, 1, 4, 6]), floats(1, 1, 0.5, 0.5)], attrs: { mode: "linear" }, opset: 10 },
   { op: "Resize", about: "empty inputs", inputs: [x([1, 1, 4, 6]), floats(), floats(1, 1, 0.5, 2)], attrs: { mode: "linear" }, opset: 11 },
-  { op: "Resize", about: "empty scales, sizes", inputs: [x([1, 1, 4, 6]), floats(), floats(), ints(1, 1, 5, 3)], attrs: { mode: "cubic", coordinate_transformation_mode: "align_corners" }, opset: 13 },
+  {
+    op: "Resize",
+    about: "empty scales, sizes",
+    inputs: [x([1, 1, 4, 6]), floats(), floats(), ints(1, 1, 5, 3)],
+    attrs: { mode: "cubic", coordinate_transformation_mode: "align_corners" },
+    opset: 13,
+  },
   { op: "TopK", about: "k as an attribute", inputs: [x([2, 5])], attrs: { k: 3 }, outputs: 2, opset: 9 },
   { op: "TopK", inputs: [x([2, 5]), ints(3)], attrs: { axis: 1 }, outputs: 2, opset: 10 },
   { op: "Scatter", inputs: [x([3, 3]), data("int64", [1, 3], [1, 0, 2]), x([1, 3])], opset: 10 },
@@ -78,11 +103,29 @@ const newer: readonly Case[] = [
   { op: "Reshape", inputs: [x([2, 3]), ints(3, 2)], attrs: { allowzero: 1 }, opset: 21 },
   { op: "Pad", about: "wrap", inputs: [x([3, 4]), ints(1, 2, 0, 3)], attrs: { mode: "wrap" }, opset: 19 },
   { op: "Pad", about: "axes", inputs: [x([3, 4]), ints(1, 2), scalar(0.5), ints(-1)], opset: 21 },
-  { op: "AveragePool", about: "dilation", inputs: [x([1, 2, 6, 6])], attrs: { kernel_shape: [2, 2], dilations: [2, 3], ceil_mode: 1, strides: [2, 2] }, opset: 19 },
-  { op: "Resize", about: "half_pixel_symmetric", inputs: [x([1, 1, 4, 5]), undefined, floats(1, 1, 1.3, 0.7)], attrs: { mode: "linear", coordinate_transformation_mode: "half_pixel_symmetric" }, opset: 19 },
+  {
+    op: "AveragePool",
+    about: "dilation",
+    inputs: [x([1, 2, 6, 6])],
+    attrs: { kernel_shape: [2, 2], dilations: [2, 3], ceil_mode: 1, strides: [2, 2] },
+    opset: 19,
+  },
+  {
+    op: "Resize",
+    about: "half_pixel_symmetric",
+    inputs: [x([1, 1, 4, 5]), undefined, floats(1, 1, 1.3, 0.7)],
+    attrs: { mode: "linear", coordinate_transformation_mode: "half_pixel_symmetric" },
+    opset: 19,
+  },
   { op: "Gelu", inputs: [x([2, 3])], attrs: { approximate: "tanh" }, opset: 20 },
   { op: "AffineGrid", inputs: [x([1, 2, 3]), ints(1, 1, 2, 3)], opset: 20 },
-  { op: "GridSample", about: "volumes", inputs: [x([1, 2, 2, 3, 3]), x([1, 2, 2, 2, 3], between(-1.2, 1.2))], attrs: { mode: "linear", padding_mode: "border" }, opset: 20 },
+  {
+    op: "GridSample",
+    about: "volumes",
+    inputs: [x([1, 2, 2, 3, 3]), x([1, 2, 2, 2, 3], between(-1.2, 1.2))],
+    attrs: { mode: "linear", padding_mode: "border" },
+    opset: 20,
+  },
   { op: "GridSample", about: "cubic", inputs: [x([1, 1, 3, 3]), x([1, 2, 2, 2], between(-1.2, 1.2))], attrs: { mode: "cubic" }, opset: 20 },
   { op: "ReduceMax", inputs: [x([2, 3]), ints(1)], opset: 20 },
   { op: "GroupNormalization", inputs: [x([2, 4, 3, 3]), x([4]), x([4])], attrs: { num_groups: 2 }, opset: 21 },
@@ -105,7 +148,9 @@ for (const given of [...old, ...newer]) {
       const { model } = buildCase(given, tensors, form);
       const types = [...normalize(model).targets.values()].map(({ dtype }) => dtype);
       const { model: file } = buildCase(given, tensors, form, types);
-      const feeds = Object.fromEntries(tensors.flatMap((tensor, i) => (tensor === undefined || given.inputs[i]?.role === "constant" ? [] : [[`input${i}`, tensor]])));
+      const feeds = Object.fromEntries(
+        tensors.flatMap((tensor, i) => (tensor === undefined || given.inputs[i]?.role === "constant" ? [] : [[`input${i}`, tensor]])),
+      );
       const { normalized } = await expectSame(file, feeds);
       for (const node of normalized.nodes) expect(isKnownOp(node.op), `${node.op} at opset 18`).toBe(true);
     });
@@ -114,12 +159,27 @@ for (const given of [...old, ...newer]) {
 
 test("an attribute that opset 18 does not have is refused", () => {
   const given: Case = { op: "QuantizeLinear", inputs: [x([2, 4]), scalar(0.1)], attrs: { block_size: 2 }, opset: 21 };
-  const { model } = buildCase(given, given.inputs.map((operand) => operand && drawn(operand, Math.random)), "static");
+  const { model } = buildCase(
+    given,
+    given.inputs.map((operand) => operand && drawn(operand, Math.random)),
+    "static",
+  );
   expect(() => normalize(model)).toThrow(/block_size/);
 });
 
 test.each([6, 29])("opset %d is refused", (opset) => {
   const given: Case = { op: "Relu", inputs: [x([2])], opset };
-  const { model } = buildCase(given, given.inputs.map((operand) => operand && drawn(operand, Math.random)), "static");
+  const { model } = buildCase(
+    given,
+    given.inputs.map((operand) => operand && drawn(operand, Math.random)),
+    "static",
+  );
   expect(() => normalize(model)).toThrow(/opset/);
+});
+
+test("every converter has a case", () => {
+  const covered = new Set([...old, ...newer, ...Object.values(families).flat()].map(({ op }) => op));
+  // Those are tried in graphs: normalize.test.ts.
+  const inGraphs = (op: string) => op === "Constant" || op.includes("Sequence") || op.startsWith("Optional");
+  expect(Object.keys(converters).filter((op) => !covered.has(op) && !inGraphs(op))).toEqual([]);
 });

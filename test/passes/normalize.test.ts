@@ -11,10 +11,27 @@ import { constant, expectSame, graphOf, modelOf, node, normalizedModel, operator
 const vector = (...values: number[]) => tensorOf("float32", [values.length], values);
 
 function body(name: string, inputs: readonly Value[], nodes: FunctionBody["nodes"], outputs: readonly Value[], rest: Partial<FunctionBody> = {}): FunctionBody {
-  return { domain: "local", name, attributeDefaults: {}, opsets: new Map([["", 18], ["local", 1]]), inputs, outputs, nodes, ...rest };
+  return {
+    domain: "local",
+    name,
+    attributeDefaults: {},
+    opsets: new Map([
+      ["", 18],
+      ["local", 1],
+    ]),
+    inputs,
+    outputs,
+    nodes,
+    ...rest,
+  };
 }
 
-const withLocal = { opsets: new Map([["", 18], ["local", 1]]) };
+const withLocal = {
+  opsets: new Map([
+    ["", 18],
+    ["local", 1],
+  ]),
+};
 
 /** f(x; slope) = LeakyRelu(x, slope) + x, the slope 0.5 unless given. */
 function leakyResidual(): FunctionBody {
@@ -26,10 +43,7 @@ function leakyResidual(): FunctionBody {
 describe("functions of the model", () => {
   test("are inlined with attributes given and by default, twice in one graph", async () => {
     const [x, a, y] = [value("x", "float32", [3]), value("a"), value("y", "float32", [3])];
-    const nodes = [
-      node("LeakyResidual", [x], [a], { domain: "local", attrs: { slope: 0.25 } }),
-      node("LeakyResidual", [a], [y], { domain: "local" }),
-    ];
+    const nodes = [node("LeakyResidual", [x], [a], { domain: "local", attrs: { slope: 0.25 } }), node("LeakyResidual", [a], [y], { domain: "local" })];
     const file = modelOf(graphOf([x], nodes, [y]), { ...withLocal, functions: [leakyResidual()] });
     const { normalized } = await expectSame(file, { x: vector(-1, 0, 2) });
     expect(operators(normalized.nodes)).toEqual(["LeakyRelu", "Add", "LeakyRelu", "Add"]);
@@ -37,7 +51,12 @@ describe("functions of the model", () => {
 
   test("may call each other, and keep the names of the call", async () => {
     const [x, h, y] = [value("x"), value("h"), value("y")];
-    const outer = body("Twice", [x], [node("LeakyResidual", [x], [h], { domain: "local" }), node("LeakyResidual", [h], [y], { domain: "local", references: { slope: "slope" } })], [y]);
+    const outer = body(
+      "Twice",
+      [x],
+      [node("LeakyResidual", [x], [h], { domain: "local" }), node("LeakyResidual", [h], [y], { domain: "local", references: { slope: "slope" } })],
+      [y],
+    );
     const [input, output] = [value("in", "float32", [2]), value("out", "float32", [2])];
     const call = node("Twice", [input], [output], { domain: "local", attrs: { slope: 0.125 } });
     const file = modelOf(graphOf([input], [call], [output]), { ...withLocal, functions: [outer, leakyResidual()] });
@@ -103,7 +122,10 @@ describe("If", () => {
     };
   };
 
-  test.each([[1, ["Exp", "Mul"]], [0, ["Neg"]]] as const)("with the constant condition %d is the branch", async (condition, expected) => {
+  test.each([
+    [1, ["Exp", "Mul"]],
+    [0, ["Neg"]],
+  ] as const)("with the constant condition %d is the branch", async (condition, expected) => {
     const [x, y] = [value("x", "float32", [2]), value("y", "float32", [2])];
     const file = modelOf(graphOf([x], [node("If", [constant("c", "bool", [], [condition])], [y], { graphs: branchesOf(x) })], [y]));
     const { normalized } = await expectSame(file, { x: vector(-1, 3) });
@@ -144,14 +166,26 @@ describe("If", () => {
 describe("plumbing", () => {
   test("chains of Identity, Cast to the same type and Dropout disappear, also on the way to an output", async () => {
     const [x, a, b, c, y, z] = [value("x", "float32", [2]), value("a"), value("b"), value("c"), value("y", "float32", [2]), value("z", "float32", [2])];
-    const nodes = [node("Identity", [x], [a]), node("Cast", [a], [b], { attrs: { to: 1 } }), node("Dropout", [b], [c]), node("Exp", [c], [y]), node("Identity", [c], [z])];
+    const nodes = [
+      node("Identity", [x], [a]),
+      node("Cast", [a], [b], { attrs: { to: 1 } }),
+      node("Dropout", [b], [c]),
+      node("Exp", [c], [y]),
+      node("Identity", [c], [z]),
+    ];
     const { normalized } = await expectSame(modelOf(graphOf([x], nodes, [y, z])), { x: vector(1, 2) });
     expect(operators(normalized.nodes)).toEqual(["Exp"]);
   });
 
   test.each([[[2, 3, 4, 5]], [["N", 3, "H", "W"]]] as const)("Shape, Gather, Concat and Reshape of %j fold where the size is known", async (shape) => {
     const x = value("x", "float32", shape);
-    const [s, n, rows, target, y] = [value("s"), value("n"), value("rows"), value("target"), value("y", "float32", [shape[0], 3, typeof shape[2] === "number" ? 20 : "P"])];
+    const [s, n, rows, target, y] = [
+      value("s"),
+      value("n"),
+      value("rows"),
+      value("target"),
+      value("y", "float32", [shape[0], 3, typeof shape[2] === "number" ? 20 : "P"]),
+    ];
     const zero = constant("zero", "int64", [], [0]);
     const nodes = [
       node("Shape", [x], [s]),
@@ -160,7 +194,11 @@ describe("plumbing", () => {
       node("Concat", [rows, constant("rest", "int64", [2], [3, -1])], [target], { attrs: { axis: 0 } }),
       node("Reshape", [x, target], [y]),
     ];
-    const image = tensorOf("float32", [2, 3, 4, 5], Float32Array.from({ length: 120 }, (_, i) => i));
+    const image = tensorOf(
+      "float32",
+      [2, 3, 4, 5],
+      Float32Array.from({ length: 120 }, (_, i) => i),
+    );
     const { normalized } = await expectSame(modelOf(graphOf([x], nodes, [y])), { x: image });
     if (typeof shape[0] === "number") expect(operators(normalized.nodes)).toEqual(["Reshape"]);
     expect(normalized.targets.values().next().value?.shape).toEqual([shape[0], 3, typeof shape[2] === "number" ? 20 : "H*W"]);
@@ -190,5 +228,25 @@ describe("plumbing", () => {
     const nodes = [node("Mul", [x, w], [h]), node("Cast", [h], [y], { attrs: { to: 1 } })];
     const { normalized } = await expectSame(modelOf(graphOf([x], nodes, [y])), { x: tensorOf("float16", [2], [3, 0.25]) });
     expect(normalized.nodes.flatMap(({ outputs }) => outputs.map((output) => output?.dtype))).toEqual(["float32", "float32"]);
+  });
+
+  test("Constant gives its value in every spelling", async () => {
+    const parts: Record<string, Record<string, unknown>> = {
+      value: { value: tensorOf("float32", [], [1.5]) },
+      floats: { value_floats: [1, 2.5] },
+      whole: { value_ints: [3] },
+    };
+    const x = value("x", "float32", [2]);
+    const constants = Object.keys(parts).map((name) => value(name));
+    const [whole, a, b, y] = [value("whole_float"), value("a"), value("b"), value("y", "float32", [2])];
+    const nodes = [
+      ...Object.values(parts).map((attrs, i) => node("Constant", [], [constants[i] as Value], { attrs })),
+      node("Cast", [constants[2] as Value], [whole], { attrs: { to: 1 } }),
+      node("Add", [x, constants[0] as Value], [a]),
+      node("Mul", [a, constants[1] as Value], [b]),
+      node("Add", [b, whole], [y]),
+    ];
+    const { normalized } = await expectSame(modelOf(graphOf([x], nodes, [y])), { x: vector(1, 2) });
+    expect(operators(normalized.nodes)).toEqual(["Add", "Mul", "Add"]);
   });
 });

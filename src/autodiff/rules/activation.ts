@@ -1,7 +1,7 @@
 /** Activations. Rules read the output where they can, so that the input need not be kept. */
 
-import { tensorNumbers } from "../../ir/tensor.ts";
 import type { Value } from "../../ir/graph.ts";
+import { tensorNumbers } from "../../ir/tensor.ts";
 import { defineGradients, nonDifferentiable } from "../registry.ts";
 
 /** A bound of Clip as a number, when it is a constant. */
@@ -28,13 +28,8 @@ export const activation = defineGradients({
       mask = mask === undefined ? below : op.and(mask, below);
     }
     const factor = mask === undefined ? undefined : op.cast(mask, dy.dtype);
-    const toBound = (bound: Value | undefined, hit: (bound: Value) => Value) =>
-      bound === undefined ? undefined : op.mul(dy, op.cast(hit(bound), dy.dtype));
-    return [
-      factor === undefined ? dy : op.mul(dy, factor),
-      toBound(low, (bound) => op.less(x, bound)),
-      toBound(high, (bound) => op.greater(x, bound)),
-    ];
+    const toBound = (bound: Value | undefined, hit: (bound: Value) => Value) => (bound === undefined ? undefined : op.mul(dy, op.cast(hit(bound), dy.dtype)));
+    return [factor === undefined ? dy : op.mul(dy, factor), toBound(low, (bound) => op.less(x, bound)), toBound(high, (bound) => op.greater(x, bound))];
   },
   Sigmoid: ({ op, y: [y], dy }) => [op.mul(dy, op.mul(y, op.sub(1, y)))],
   Tanh: ({ op, y: [y], dy }) => [op.mul(dy, op.sub(1, op.mul(y, y)))],

@@ -1,7 +1,7 @@
 /** Elementwise arithmetic, powers, exponentials and trigonometry. */
 
-import { tensorNumbers } from "../../ir/tensor.ts";
 import type { Value } from "../../ir/graph.ts";
+import { tensorNumbers } from "../../ir/tensor.ts";
 import type { OpBuilder } from "../../ops/builder.ts";
 import { defineGradients, nonDifferentiable } from "../registry.ts";
 import { signOf } from "./sign.ts";

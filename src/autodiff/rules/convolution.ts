@@ -2,9 +2,9 @@
 
 import { dimsOf } from "../../ops/builder.ts";
 import { staticKernel } from "../../ops/catalog/network.ts";
+import { convGeometry, convolve } from "../../ops/lowerings/conv-geometry.ts";
 import { convInputGradient } from "../../ops/lowerings/conv-input-gradient.ts";
 import { convWeightGradient } from "../../ops/lowerings/conv-weight-gradient.ts";
-import { convGeometry, convolve } from "../../ops/lowerings/conv-geometry.ts";
 import { bug } from "../../support/errors.ts";
 import { defineGradients } from "../registry.ts";
 

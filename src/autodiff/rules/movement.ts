@@ -53,7 +53,10 @@ export const movement = defineGradients({
   Tile({ op, x: [x, repeats], dy }) {
     const pairs = op.concat([op.unsqueeze(repeats, [1]), op.unsqueeze(op.shape(x), [1])], 1);
     const split = op.reshape(dy, op.reshape(pairs, [-1]));
-    const summed = op.reduceSum(split, dimsOf(x).map((_, i) => 2 * i));
+    const summed = op.reduceSum(
+      split,
+      dimsOf(x).map((_, i) => 2 * i),
+    );
     return [op.reshapeLike(summed, x)];
   },
   DepthToSpace({ op, x: [x], dy, attrs }) {

@@ -29,7 +29,10 @@ function inputGradient(op: OpBuilder, { xhat, inv }: Normalized, g: Value, axes:
 
 /** A per-channel vector `[C]` in the shape `[C,1,…]` that meets the channel axis of a tensor of `rank`. */
 function perChannel(op: OpBuilder, vector: Value, rank: number): Value {
-  return op.unsqueeze(vector, Array.from({ length: rank - 2 }, (_, i) => i + 1));
+  return op.unsqueeze(
+    vector,
+    Array.from({ length: rank - 2 }, (_, i) => i + 1),
+  );
 }
 
 export const normalization = defineGradients({
@@ -45,11 +48,7 @@ export const normalization = defineGradients({
     const axes = Array.from({ length: rank - 2 }, (_, i) => i + 2);
     const parts = normalized(op, x, axes, attrs.epsilon, zero());
     const rows = [0, ...axes];
-    return [
-      inputGradient(op, parts, op.mul(dy, perChannel(op, scale, rank)), axes),
-      op.reduceSum(op.mul(dy, parts.xhat), rows),
-      op.reduceSum(dy, rows),
-    ];
+    return [inputGradient(op, parts, op.mul(dy, perChannel(op, scale, rank)), axes), op.reduceSum(op.mul(dy, parts.xhat), rows), op.reduceSum(dy, rows)];
   },
   // Frozen statistics: an affine map per channel, y = (x - mean)·inv·scale + bias. Batch statistics are written
   // out by normalization and never arrive here.

@@ -10,7 +10,13 @@ import { placed, scatterAdd } from "./placing.ts";
 /** Constant pads: the middle for x, the rest for the padding value. */
 function constantGradient({ op, x: [, pads], optional, dy, needs }: RuleContext): (Value | undefined)[] {
   const amounts = constantInts(pads);
-  const dx = amounts === undefined ? op.emit("Pad", [dy, op.emit("Neg", [pads])]) : op.pad(dy, amounts.map((amount) => -amount));
+  const dx =
+    amounts === undefined
+      ? op.emit("Pad", [dy, op.emit("Neg", [pads])])
+      : op.pad(
+          dy,
+          amounts.map((amount) => -amount),
+        );
   const value = optional(2);
   const rest = value !== undefined && needs(2) ? op.reshapeLike(op.sub(op.reduceSum(dy), op.reduceSum(dx)), value) : undefined;
   return [dx, undefined, rest];

@@ -46,7 +46,12 @@ export function scatterAdd(op: OpBuilder, x: Value, dy: Value, positions: Value,
   const order = [axis, ...Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis)];
   const shape = withDim(dimsOf(dy), axis, dimsOf(x)[axis] as Dim);
   const sizes = shape.map((dim, i) => (typeof dim === "number" ? op.ints([dim]) : op.dim(i === axis ? x : dy, i)));
-  const target = isStatic(shape) ? op.ints(order.map((i) => shape[i] as number)) : op.concat(order.map((i) => sizes[i] as Value), 0);
+  const target = isStatic(shape)
+    ? op.ints(order.map((i) => shape[i] as number))
+    : op.concat(
+        order.map((i) => sizes[i] as Value),
+        0,
+      );
   const zeros = op.expand(op.scalar(dy.dtype, 0), target);
   const added = op.emit("ScatterND", [zeros, op.unsqueeze(positions, [1]), op.transpose(dy, order)], { reduction: "add" });
   return op.transpose(added, inversePermutation(order));

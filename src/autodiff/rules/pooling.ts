@@ -1,6 +1,6 @@
 /** Pooling. */
 
-import { productOfDims, isStatic } from "../../ir/dims.ts";
+import { isStatic, productOfDims } from "../../ir/dims.ts";
 import { dimsOf } from "../../ops/builder.ts";
 import { averagePoolGradient, maxPoolGradient } from "../../ops/lowerings/pool-gradient.ts";
 import { defineGradients } from "../registry.ts";
@@ -16,7 +16,9 @@ export const pooling = defineGradients({
   },
   // Shared among the elements that attain the maximum, as a reduction does.
   GlobalMaxPool({ op, x: [x], y: [y], dy }) {
-    const axes = dimsOf(x).slice(2).map((_, i) => i + 2);
+    const axes = dimsOf(x)
+      .slice(2)
+      .map((_, i) => i + 2);
     const hits = op.cast(op.equal(x, y), dy.dtype);
     return [op.mul(hits, op.div(dy, op.reduceSum(hits, axes, true)))];
   },

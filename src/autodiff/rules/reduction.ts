@@ -29,7 +29,10 @@ function countAlong(op: OpBuilder, x: Value, axes: readonly number[], like: Valu
   const count = productOfDims(axes.map((axis) => dimsOf(x)[axis] ?? 1));
   if (typeof count === "number") return op.scalar(like.dtype, count);
   const sizes = axes.map((axis) => op.squeeze(op.dim(x, axis), [0]));
-  return op.cast(sizes.reduce((a, b) => op.mul(a, b)), like.dtype);
+  return op.cast(
+    sizes.reduce((a, b) => op.mul(a, b)),
+    like.dtype,
+  );
 }
 
 function spread(op: OpBuilder, dy: Value, x: Value): Value {
@@ -37,7 +40,10 @@ function spread(op: OpBuilder, dy: Value, x: Value): Value {
 }
 
 function sharedExtremum(context: RuleContext<"ReduceSum">) {
-  const { op, x: [x] } = context;
+  const {
+    op,
+    x: [x],
+  } = context;
   const { axes, dy, y } = reduced(context);
   const hits = op.cast(op.equal(x, y), dy.dtype);
   return [op.mul(hits, op.div(dy, op.reduceSum(hits, axes, true)))];
@@ -48,7 +54,10 @@ function sharedExtremum(context: RuleContext<"ReduceSum">) {
  * two leave nothing.
  */
 function productOfOthers(context: RuleContext<"ReduceProd">): Value {
-  const { op, x: [x] } = context;
+  const {
+    op,
+    x: [x],
+  } = context;
   const { axes } = reduced(context as unknown as RuleContext<"ReduceSum">);
   const zero = op.equal(x, 0);
   const zeros = op.reduceSum(op.cast(zero, x.dtype), axes, true);
@@ -61,14 +70,20 @@ function productOfOthers(context: RuleContext<"ReduceProd">): Value {
 export const reduction = defineGradients({
   ReduceSum: (context) => [spread(context.op, reduced(context).dy, context.x[0])],
   ReduceMean(context) {
-    const { op, x: [x] } = context;
+    const {
+      op,
+      x: [x],
+    } = context;
     const { axes, dy } = reduced(context);
     return [spread(op, op.div(dy, countAlong(op, x, axes, dy)), x)];
   },
   ReduceSumSquare: (context) => [context.op.mul(context.op.mul(context.x[0], 2), reduced(context).dy)],
   // The gradient at 0 is 0, as in PyTorch.
   ReduceL2(context) {
-    const { op, x: [x] } = context;
+    const {
+      op,
+      x: [x],
+    } = context;
     const { dy, y } = reduced(context);
     const safe = op.where(op.equal(y, 0), 1, y);
     return [op.mul(x, op.div(dy, safe))];
@@ -80,7 +95,10 @@ export const reduction = defineGradients({
   },
   // d log Σ e^x = softmax.
   ReduceLogSumExp(context) {
-    const { op, x: [x] } = context;
+    const {
+      op,
+      x: [x],
+    } = context;
     const { dy, y } = reduced(context);
     return [op.mul(dy, op.exp(op.sub(x, y)))];
   },
@@ -88,9 +106,7 @@ export const reduction = defineGradients({
   ReduceMax: sharedExtremum,
   ReduceMin: sharedExtremum,
   // The sum of the later ones: dx_i = Σ_{j ≥ i} dy_j.
-  CumSum: ({ op, x: [, axis], dy, attrs }) => [
-    op.emit("CumSum", [dy, axis], { exclusive: attrs.exclusive, reverse: attrs.reverse === 0 ? 1 : 0 }),
-  ],
+  CumSum: ({ op, x: [, axis], dy, attrs }) => [op.emit("CumSum", [dy, axis], { exclusive: attrs.exclusive, reverse: attrs.reverse === 0 ? 1 : 0 })],
   TopK({ op, x: [x], y: [, indices], dy, attrs }) {
     return [op.emit("ScatterElements", [op.filledLike(x, 0), indices, dy], { axis: attrs.axis, reduction: "add" })];
   },

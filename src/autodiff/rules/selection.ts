@@ -3,8 +3,8 @@
 import type { Dim } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
-import { constantInts, resolveAxis } from "../../ops/define.ts";
 import { sliceRange } from "../../ops/catalog/selection.ts";
+import { constantInts, resolveAxis } from "../../ops/define.ts";
 import { defineGradients, nonDifferentiable, type RuleContext } from "../registry.ts";
 import { padsFor, placed, positionsOf, scatterAdd, scatterBySelection } from "./placing.ts";
 
@@ -83,7 +83,10 @@ function withBatch(op: OpBuilder, indices: Value, batch: number): Value {
   const tail = op.concat([op.shape(indices, 0, rank - 1), op.ints([1])], 0);
   const grids = Array.from({ length: batch }, (_, axis) => {
     const numbers = op.emit("Range", [op.scalar("int64", 0), op.squeeze(op.dim(indices, axis), [0]), op.scalar("int64", 1)]);
-    const along = op.unsqueeze(numbers, Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis));
+    const along = op.unsqueeze(
+      numbers,
+      Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis),
+    );
     return op.expand(along, tail);
   });
   return op.concat([...grids, indices], rank - 1);
@@ -129,7 +132,11 @@ export const selection = defineGradients({
     return [op.emit("ScatterND", [op.filledLike(x, 0), withBatch(op, indices, attrs.batch_dims), dy], { reduction: "add" })];
   },
   ScatterElements(context) {
-    const { op, x: [, indices], attrs } = context;
+    const {
+      op,
+      x: [, indices],
+      attrs,
+    } = context;
     return scatterGradient(context, {
       gather: (value) => op.emit("GatherElements", [value, indices], { axis: attrs.axis }),
       scatter: (onto, updates, reduction) => op.emit("ScatterElements", [onto, indices, updates], { axis: attrs.axis, reduction }),
@@ -137,7 +144,11 @@ export const selection = defineGradients({
     });
   },
   ScatterND(context) {
-    const { op, x: [, indices], attrs } = context;
+    const {
+      op,
+      x: [, indices],
+      attrs,
+    } = context;
     return scatterGradient(context, {
       gather: (value) => op.emit("GatherND", [value, indices]),
       scatter: (onto, updates, reduction) => op.emit("ScatterND", [onto, indices, updates], { reduction }),
@@ -151,7 +162,10 @@ export const selection = defineGradients({
   ReverseSequence: ({ op, x: [, lengths], dy, attrs }) => [op.emit("ReverseSequence", [dy, lengths], attrs)],
   // y = off + (on - off)·hot, with values = [off, on].
   OneHot({ op, x: [indices, depth, values], dy, attrs }) {
-    const plain = op.concat([op.filledLike(op.slice(values, [{ axis: 0, start: 0, end: 1 }]), 0), op.filledLike(op.slice(values, [{ axis: 0, start: 1, end: 2 }]), 1)], 0);
+    const plain = op.concat(
+      [op.filledLike(op.slice(values, [{ axis: 0, start: 0, end: 1 }]), 0), op.filledLike(op.slice(values, [{ axis: 0, start: 1, end: 2 }]), 1)],
+      0,
+    );
     const hot = op.emit("OneHot", [indices, depth, plain], attrs);
     const on = op.reduceSum(op.mul(dy, hot));
     const off = op.sub(op.reduceSum(dy), on);

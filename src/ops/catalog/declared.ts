@@ -1,7 +1,7 @@
 /** Operators that no gradient passes: quantization, random numbers, choices that only make positions. */
 
 import { type DataType, dataTypeName } from "../../ir/dtype.ts";
-import { type AttributeSpecs, defineOp, float, int, ints, type OpSchema, optionalFloat, optionalInt, type OutputType, required } from "../define.ts";
+import { type AttributeSpecs, defineOp, float, int, ints, type OpSchema, type OutputType, optionalFloat, optionalInt, required } from "../define.ts";
 
 const typeOf = (code: number | undefined, otherwise: DataType): DataType => (code === undefined ? otherwise : (dataTypeName(code) ?? "undefined"));
 
@@ -19,7 +19,9 @@ function shapedLike<const S extends AttributeSpecs>(attrs: S): OpSchema<S & { re
 function random<const S extends AttributeSpecs>(attrs: S): OpSchema<S & { readonly dtype: ReturnType<typeof int>; readonly shape: ReturnType<typeof ints> }> {
   return defineOp({
     attrs: { ...attrs, dtype: int(1), shape: ints() },
-    infer: (context): OutputType[] => [{ dtype: typeOf(context.attrs.dtype as number, "float32"), shape: context.attrs.shape as readonly number[] | undefined }],
+    infer: (context): OutputType[] => [
+      { dtype: typeOf(context.attrs.dtype as number, "float32"), shape: context.attrs.shape as readonly number[] | undefined },
+    ],
   });
 }
 

@@ -46,9 +46,9 @@ export const einsum: { readonly Einsum: OpSchema<{ readonly equation: ReturnType
       const sizes = new Map<string, Dim>();
       indices.terms.forEach((term, i) => {
         [...term].forEach((letter, axis) => {
-          const dim = (context.x[i]?.shape as readonly Dim[])[axis] as Dim;
+          const dim = context.x[i]?.shape?.[axis] ?? context.fresh();
           const known = sizes.get(letter);
-          if (known === undefined || known === 1 || typeof dim === "number" && dim !== 1) sizes.set(letter, dim);
+          if (known === undefined || known === 1 || (typeof dim === "number" && dim !== 1)) sizes.set(letter, dim);
         });
       });
       return [{ dtype, shape: [...indices.result].map((letter) => sizes.get(letter) ?? context.fresh()) }];

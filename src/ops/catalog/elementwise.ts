@@ -11,8 +11,8 @@ import {
   type InferContext,
   int,
   type OpSchema,
-  optionalInt,
   type OutputType,
+  optionalInt,
   required,
   string,
 } from "../define.ts";

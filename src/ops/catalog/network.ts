@@ -1,18 +1,7 @@
 /** Layers: matrix products, convolutions, pooling, normalization, resampling. */
 
 import { addDims, ceilDivDims, type Dim, floorDivDims, mulDims, type Shape, shapeText, subDims } from "../../ir/dims.ts";
-import {
-  broadcastShapes,
-  defineOp,
-  float,
-  type InferContext,
-  int,
-  ints,
-  type OutputType,
-  required,
-  shapeError,
-  string,
-} from "../define.ts";
+import { broadcastShapes, defineOp, float, type InferContext, int, ints, type OutputType, required, shapeError, string } from "../define.ts";
 
 function matmulShape(context: InferContext<unknown>): Shape | undefined {
   const a = required(context, 0).shape;
@@ -189,4 +178,3 @@ export function staticKernel(attrs: { kernel_shape: readonly number[] | undefine
   const dims = attrs.kernel_shape ?? weight?.slice(2);
   return dims?.every((dim) => typeof dim === "number") ? (dims as readonly number[]) : undefined;
 }
-

@@ -1,6 +1,6 @@
 /** Operators that resample pictures. */
 
-import { type Dim, scaleDim, type Shape } from "../../ir/dims.ts";
+import { type Dim, type Shape, scaleDim } from "../../ir/dims.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import { contentOf, defineOp, float, type InferContext, int, ints, required, string } from "../define.ts";
 

@@ -4,9 +4,9 @@
  */
 
 import type { Value } from "../../ir/graph.ts";
+import { OhemgenError } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { OpAttributes } from "../catalog.ts";
-import { OhemgenError } from "../../support/errors.ts";
 
 export interface AxisSizes {
   /** Sizes as float32 scalars. */

@@ -4,11 +4,11 @@ import type { Attributes, Value } from "../../ir/graph.ts";
 import { tensorOf } from "../../ir/tensor.ts";
 import { assert, bug } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import type { OpAttributes } from "../catalog.ts";
 import { windowAxes } from "../catalog/network.ts";
+import type { OpAttributes } from "../catalog.ts";
 import type { WindowAxis } from "./conv-geometry.ts";
 import { shiftedViews } from "./conv-weight-position.ts";
-import { coveringPad, onesKernel, overlaid, windowCounts, withoutChannels } from "./pool-windows.ts";
+import { coveringPad, onesKernel, overlaid, restPadded, windowCounts, withoutChannels } from "./pool-windows.ts";
 import type { Provider } from "./provider.ts";
 
 interface PoolOperands {
@@ -46,7 +46,18 @@ function maxPoolByComparison(op: OpBuilder, axes: readonly WindowAxis[], channel
     return op.unsqueeze(part, [2]);
   });
   const maps = op.reshape(op.concat(parts, 2), op.concat([op.dim(dy, 0), op.ints([channels * parts.length]), op.shape(dy, 2)], 0));
-  return overlaid(op, axes, x, maps, oneHotKernels(op, axes.map((axis) => axis.size), channels), channels);
+  return overlaid(
+    op,
+    axes,
+    x,
+    maps,
+    oneHotKernels(
+      op,
+      axes.map((axis) => axis.size),
+      channels,
+    ),
+    channels,
+  );
 }
 
 /** The positions of the maxima come from the runtime's own kernel; flat over N·C·H·W. */
@@ -69,6 +80,15 @@ export function maxPoolGradient(op: OpBuilder, attributes: Attributes, attrs: Op
   return maxPoolByComparison(op, axesOf(attrs), channels, operands);
 }
 
+/** Windows side by side: every pixel lies in one, or behind the last one in none. */
+function repeatedOverWindows(op: OpBuilder, axes: readonly WindowAxis[], x: Value, share: Value): Value {
+  const between = axes.map((_, i) => 3 + 2 * i);
+  const pairs = axes.flatMap((axis, i) => [op.dim(share, i + 2), op.ints([axis.size])]);
+  const repeated = op.expand(op.unsqueeze(share, between), op.concat([op.shape(share, 0, 2), ...pairs], 0));
+  const merged = op.concat([op.shape(share, 0, 2), op.mul(op.shape(share, 2), op.ints(axes.map((axis) => axis.size)))], 0);
+  return restPadded(op, axes, x, op.reshape(repeated, merged));
+}
+
 /** Each pixel gets dy/count from every window it lies in. */
 export function averagePoolGradient(op: OpBuilder, attrs: OpAttributes<"AveragePool">, x: Value, dy: Value): Value {
   const axes = axesOf(attrs);
@@ -77,6 +97,9 @@ export function averagePoolGradient(op: OpBuilder, attrs: OpAttributes<"AverageP
   // A window at the border divides by what it really sees; with ceil_mode it may reach beyond the pads as well.
   const varying = attrs.ceil_mode !== 0 || (!counted && axes.some((axis) => axis.padBegin > 0 || axis.padEnd > 0));
   const share = op.div(dy, varying ? windowCounts(op, axes, x, dy, counted) : sizes.reduce((a, b) => a * b, 1));
+  if (!varying && axes.every((axis) => axis.stride === axis.size && axis.dilation === 1 && axis.padBegin === 0 && axis.padEnd === 0)) {
+    return repeatedOverWindows(op, axes, x, share);
+  }
   const channels = dimsOf(x)[1];
   if (typeof channels === "number") return overlaid(op, axes, x, share, onesKernel(op, sizes, channels), channels);
   return op.reshapeLike(overlaid(op, axes, withoutChannels(op, x), withoutChannels(op, share), onesKernel(op, sizes), 1), x);

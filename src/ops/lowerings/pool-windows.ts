@@ -19,7 +19,10 @@ export function withoutChannels(op: OpBuilder, x: Value): Value {
 
 /** Sum over each window; pads count as 0. */
 export function windowSums(op: OpBuilder, axes: readonly WindowAxis[], x: Value): Value {
-  const kernel = onesKernel(op, axes.map((axis) => axis.size));
+  const kernel = onesKernel(
+    op,
+    axes.map((axis) => axis.size),
+  );
   const sums = op.emit("Conv", [withoutChannels(op, x), kernel], convAttributes({ axes, group: 1 }));
   return op.reshape(sums, op.concat([op.shape(x, 0, 2), op.shape(sums, 2)], 0));
 }
@@ -27,7 +30,13 @@ export function windowSums(op: OpBuilder, axes: readonly WindowAxis[], x: Value)
 /** `[windows]`: how many positions of a window lie inside the input, with its declared pads or without. */
 function countsAlong(op: OpBuilder, axis: WindowAxis, size: Value, windows: Value, withPads: boolean): Value {
   const first = op.sub(op.mul(counting(op, windows), axis.stride), axis.padBegin);
-  const taps = op.constant(tensorOf("float32", [1, axis.size], Float32Array.from({ length: axis.size }, (_, i) => i * axis.dilation)));
+  const taps = op.constant(
+    tensorOf(
+      "float32",
+      [1, axis.size],
+      Float32Array.from({ length: axis.size }, (_, i) => i * axis.dilation),
+    ),
+  );
   const positions = op.add(op.unsqueeze(first, [1]), taps);
   const end = op.add(op.cast(size, "float32"), withPads ? axis.padEnd : 0);
   const inside = op.and(op.greaterOrEqual(positions, withPads ? -axis.padBegin : 0), op.less(positions, end));
@@ -40,7 +49,10 @@ export function windowCounts(op: OpBuilder, axes: readonly WindowAxis[], x: Valu
   const counts = axes.map((axis, i) => {
     const size = (value: Value) => op.squeeze(op.dim(value, i + 2), [0]);
     const along = countsAlong(op, axis, size(x), size(y), withPads);
-    return op.unsqueeze(along, Array.from({ length: rank - 1 - i }, (_, j) => j + 1));
+    return op.unsqueeze(
+      along,
+      Array.from({ length: rank - 1 - i }, (_, j) => j + 1),
+    );
   });
   return counts.reduce((a, b) => op.mul(a, b));
 }
@@ -73,8 +85,15 @@ export function overlaid(op: OpBuilder, axes: readonly WindowAxis[], x: Value, m
     return op.pad(full, [0, 0, ...zeros, 0, 0, ...ends.map((end) => Math.max(0, -end))]);
   }
   const open = axes.map((axis) => ({ ...axis, padEnd: 0 }));
-  const full = op.emit("ConvTranspose", [maps, kernel], convAttributes({ axes: open, group }));
-  const pads = op.concat([op.ints([0, 0, ...zeros, 0, 0]), op.sub(op.shape(x, 2), op.shape(full, 2))], 0);
-  const shape = [...dimsOf(full).slice(0, 2), ...dimsOf(x).slice(2)];
-  return op.append("Pad", "", [full, pads], {}, [{ dtype: full.dtype, shape }]).outputs[0] as Value;
+  return restPadded(op, axes, x, op.emit("ConvTranspose", [maps, kernel], convAttributes({ axes: open, group })));
+}
+
+/** Zeros behind what the windows cover, or a cut, to the spatial size of x. */
+export function restPadded(op: OpBuilder, axes: readonly WindowAxis[], x: Value, covered: Value): Value {
+  const begin = [0, 0, ...axes.map(() => 0), 0, 0];
+  const ends = axes.map((_, i) => subDims(dimsOf(x)[i + 2] as Dim, dimsOf(covered)[i + 2] as Dim));
+  if (isStatic(ends)) return op.pad(covered, [...begin, ...ends]);
+  const pads = op.concat([op.ints(begin), op.sub(op.shape(x, 2), op.shape(covered, 2))], 0);
+  const shape = [...dimsOf(covered).slice(0, 2), ...dimsOf(x).slice(2)];
+  return op.append("Pad", "", [covered, pads], {}, [{ dtype: covered.dtype, shape }]).outputs[0] as Value;
 }

@@ -74,10 +74,7 @@ export function tapsAlong(op: OpBuilder, position: Value, size: Value, options: 
   const base = op.floor(position);
   const fraction = op.sub(position, base);
   if (options.mode === "linear") {
-    return [
-      tap(op, base, op.sub(1, fraction), op.neg(ones()), size, options),
-      tap(op, op.add(base, 1), fraction, ones(), size, options),
-    ];
+    return [tap(op, base, op.sub(1, fraction), op.neg(ones()), size, options), tap(op, op.add(base, 1), fraction, ones(), size, options)];
   }
   return cubicTaps(op, fraction).map(({ offset, weight, slope }) => tap(op, op.add(base, offset), weight, slope, size, options));
 }

@@ -26,7 +26,13 @@ function asinh(op: OpBuilder, x: Value): Value {
 
 /** Elements of the last two axes, as tensors without them. */
 const entry = (op: OpBuilder, x: Value, rank: number, row: number, column: number): Value =>
-  op.squeeze(op.slice(x, [{ axis: rank - 2, start: row, end: row + 1 }, { axis: rank - 1, start: column, end: column + 1 }]), [rank - 2, rank - 1]);
+  op.squeeze(
+    op.slice(x, [
+      { axis: rank - 2, start: row, end: row + 1 },
+      { axis: rank - 1, start: column, end: column + 1 },
+    ]),
+    [rank - 2, rank - 1],
+  );
 
 /** Sarrus' rule up to 3×3. */
 const determinant: Converter = ({ op, node, input }) => {

@@ -16,13 +16,18 @@ function foldedIntoConvolution({ op, node, x, input, float, readers }: ConvertCo
   const [scale, bias, mean, variance] = [input(1), input(2), input(3), input(4)];
   if (convolution?.op !== "Conv" || convolution.domain !== "" || readers(node.inputs[0]) !== 1 || x.length < 5) return undefined;
   const [image, weight, convBias] = convolution.inputs as [Value, Value, Value | undefined];
-  const at = op.scope(node.name.replace(/^\/+/, ""));
-  const factor = at.div(scale, at.sqrt(at.add(variance, float("epsilon", 1e-5))));
+  const factor = op.div(scale, op.sqrt(op.add(variance, float("epsilon", 1e-5))));
   const rank = dimsOf(weight).length;
-  const folded = at.mul(weight, at.unsqueeze(factor, Array.from({ length: rank - 1 }, (_, i) => i + 1)));
-  const centered = convBias === undefined ? at.neg(mean) : at.sub(convBias, mean);
+  const folded = op.mul(
+    weight,
+    op.unsqueeze(
+      factor,
+      Array.from({ length: rank - 1 }, (_, i) => i + 1),
+    ),
+  );
+  const centered = convBias === undefined ? op.neg(mean) : op.sub(convBias, mean);
   const attributes = Object.fromEntries(Object.entries(convolution.attributes).map(([name, attribute]) => [name, attribute.value]));
-  return op.emit("Conv", [image, folded, at.add(at.mul(centered, factor), bias)], attributes, {
+  return op.emit("Conv", [image, folded, op.add(op.mul(centered, factor), bias)], attributes, {
     names: { node: convolution.name, outputs: node.outputs.map((value) => value?.name ?? "") },
   });
 }
@@ -35,20 +40,22 @@ function batchStatistics({ op, node, input, float, updateStatistic }: ConvertCon
   const x = input(0);
   const rank = dimsOf(x).length;
   const rows = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
-  const at = op.scope(node.name.replace(/^\/+/, ""));
-  const mean = at.reduceMean(x, rows, true);
-  const centered = at.sub(x, mean);
-  const variance = at.reduceMean(at.mul(centered, centered), rows, true);
-  const inv = at.reciprocal(at.sqrt(at.add(variance, float("epsilon", 1e-5))));
-  const scaled = at.mul(at.mul(centered, inv), perChannel(at, input(1), rank));
+  const mean = op.reduceMean(x, rows, true);
+  const centered = op.sub(x, mean);
+  const variance = op.reduceMean(op.mul(centered, centered), rows, true);
+  const inv = op.reciprocal(op.sqrt(op.add(variance, float("epsilon", 1e-5))));
+  const scaled = op.mul(op.mul(centered, inv), perChannel(op, input(1), rank));
   const momentum = float("momentum", 0.9);
-  const sizes = rows.map((axis) => at.squeeze(at.dim(x, axis), [0]));
-  const count = at.cast(sizes.reduce((a, b) => at.mul(a, b)), "float32");
-  const unbiased = at.mul(variance, at.div(count, at.max(at.sub(count, 1), 1)));
-  const blend = (old: Value, next: Value) => at.add(at.mul(old, momentum), at.mul(at.reshapeLike(next, old), 1 - momentum));
+  const sizes = rows.map((axis) => op.squeeze(op.dim(x, axis), [0]));
+  const count = op.cast(
+    sizes.reduce((a, b) => op.mul(a, b)),
+    "float32",
+  );
+  const unbiased = op.mul(variance, op.div(count, op.max(op.sub(count, 1), 1)));
+  const blend = (old: Value, next: Value) => op.add(op.mul(old, momentum), op.mul(op.reshapeLike(next, old), 1 - momentum));
   if (node.inputs[3] !== undefined) updateStatistic(node.inputs[3], blend(input(3), mean));
   if (node.inputs[4] !== undefined) updateStatistic(node.inputs[4], blend(input(4), unbiased));
-  return at.add(scaled, perChannel(at, input(2), rank));
+  return op.add(scaled, perChannel(op, input(2), rank));
 }
 
 const batchNormalization: Converter = (context) => {
@@ -79,15 +86,17 @@ export function impliedPads({ node, x, input, ints, string }: ConvertContext): r
   if (autoPad === "NOTSET" || autoPad === "") return ints("pads");
   if (autoPad === "VALID") return undefined;
   const kernel = ints("kernel_shape") ?? (x[1]?.shape?.slice(2) as readonly number[] | undefined) ?? [];
-  const totals = dimsOf(input(0)).slice(2).map((size, i) => {
-    const total = samePads(size, ints("strides")?.[i] ?? 1, ((kernel[i] ?? 1) - 1) * (ints("dilations")?.[i] ?? 1) + 1);
-    if (total !== undefined) return total;
-    throw new OhemgenError(`${node.op} with auto_pad ${autoPad}, a stride and a dynamic size: its padding depends on the picture`, {
-      code: "E131",
-      where: node.name,
-      hint: "Fix the size with --input-shape.",
+  const totals = dimsOf(input(0))
+    .slice(2)
+    .map((size, i) => {
+      const total = samePads(size, ints("strides")?.[i] ?? 1, ((kernel[i] ?? 1) - 1) * (ints("dilations")?.[i] ?? 1) + 1);
+      if (total !== undefined) return total;
+      throw new OhemgenError(`${node.op} with auto_pad ${autoPad}, a stride and a dynamic size: its padding depends on the picture`, {
+        code: "E131",
+        where: node.name,
+        hint: "Fix the size with --input-shape.",
+      });
     });
-  });
   const less = totals.map((total) => Math.floor(total / 2));
   const more = totals.map((total) => Math.ceil(total / 2));
   return autoPad === "SAME_LOWER" ? [...more, ...less] : [...less, ...more];

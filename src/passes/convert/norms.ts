@@ -6,7 +6,10 @@ import { resolveAxis } from "../../ops/define.ts";
 import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
 
 export function perChannel(op: OpBuilder, vector: Value, rank: number): Value {
-  return op.unsqueeze(vector, Array.from({ length: rank - 2 }, (_, i) => i + 1));
+  return op.unsqueeze(
+    vector,
+    Array.from({ length: rank - 2 }, (_, i) => i + 1),
+  );
 }
 
 /** Groups of channels normalized together, then scale and bias. */

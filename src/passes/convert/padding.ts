@@ -17,7 +17,10 @@ function amountsOfAllAxes(op: OpBuilder, pads: Value, axes: readonly number[], r
     });
   });
   if (result.every((amount) => typeof amount === "number")) return op.ints(result);
-  return op.concat(result.map((amount) => (typeof amount === "number" ? op.ints([amount]) : amount)), 0);
+  return op.concat(
+    result.map((amount) => (typeof amount === "number" ? op.ints([amount]) : amount)),
+    0,
+  );
 }
 
 /** x[-begin:] + x + x[:end] along each axis; more than once around where the pads are larger than the axis. */

@@ -62,7 +62,9 @@ const lpPool: Converter = (context) => {
 
 const globalLpPool: Converter = ({ op, input, int }) => {
   const p = int("p", 2);
-  const axes = dimsOf(input(0)).slice(2).map((_, i) => i + 2);
+  const axes = dimsOf(input(0))
+    .slice(2)
+    .map((_, i) => i + 2);
   return [root(op, op.reduceSum(magnitude(op, input(0), p), axes, true), p)];
 };
 

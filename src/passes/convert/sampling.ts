@@ -61,7 +61,11 @@ const deformConv: Converter = ({ op, node, x, input, int, ints }) => {
   const [image, weight, offset] = [input(0), input(1), input(2)];
   const kernel = ints("kernel_shape") ?? (dimsOf(weight).slice(2) as readonly number[]);
   if (kernel.length !== 2 || !isStatic(image.shape) || !isStatic(weight.shape)) {
-    throw new OhemgenError("DeformConv of other than two dimensions, or of a dynamic size", { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
+    throw new OhemgenError("DeformConv of other than two dimensions, or of a dynamic size", {
+      code: "E131",
+      where: node.name,
+      hint: "Fix the size with --input-shape.",
+    });
   }
   const axes = windowAxes({ auto_pad: "NOTSET", dilations: ints("dilations"), pads: ints("pads"), strides: ints("strides") }, kernel);
   const [n, c, ...sizes] = image.shape as [number, number, number, number];

@@ -1,10 +1,10 @@
 /** Old spellings: attributes that became inputs, operators renamed, coerced shapes. */
 
-import type { Tensor } from "../../ir/tensor.ts";
-import { tensorNumbers, tensorOf } from "../../ir/tensor.ts";
-import type { Attribute, Value } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/dims.ts";
 import { dataTypeCode, dataTypeName, isFloat } from "../../ir/dtype.ts";
+import type { Attribute, Value } from "../../ir/graph.ts";
+import type { Tensor } from "../../ir/tensor.ts";
+import { tensorNumbers, tensorOf } from "../../ir/tensor.ts";
 import type { OpBuilder } from "../../ops/builder.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
@@ -111,7 +111,11 @@ export const spelling = defineConverters({
   Constant: ({ op, node }) => {
     const tensor = tensorOfConstant(node.attributes);
     if (tensor === undefined) {
-      throw new OhemgenError("a Constant node without a dense numeric value", { code: "E130", where: node.name, hint: "Strings and sparse constants are not supported on this path." });
+      throw new OhemgenError("a Constant node without a dense numeric value", {
+        code: "E130",
+        where: node.name,
+        hint: "Strings and sparse constants are not supported on this path.",
+      });
     }
     return [op.constant(isFloat(tensor.dtype) ? singlePrecision(tensor) : tensor, node.outputs[0]?.name)];
   },

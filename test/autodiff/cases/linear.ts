@@ -1,7 +1,7 @@
 /** Cases of matrix products. */
 
 import type { Case } from "../case.ts";
-import { between, w, x } from "../operands.ts";
+import { between, data, w, x } from "../operands.ts";
 
 const products: readonly [string, number[], number[]][] = [
   ["vectors", [3], [3]],
@@ -39,6 +39,37 @@ export const linear: readonly Case[] = [
   gemm("transB", [2, 3], [4, 3], [4], { transB: 1 }),
   gemm("transA and transB", [3, 2], [4, 3], [2, 4], { transA: 1, transB: 1, alpha: 1.5 }),
   { op: "Gemm", about: "everything dynamic", inputs: [x([2, 3]), x([3, 4]), x([4])] },
+  {
+    op: "Attention",
+    about: "heads apart",
+    inputs: [x([2, 3, 4, 2], undefined, [1, 3]), x([2, 3, 5, 2], undefined, [1, 3]), x([2, 3, 5, 2], undefined, [1, 3])],
+    opset: 23,
+  },
+  {
+    op: "Attention",
+    about: "heads side by side, causal",
+    inputs: [x([2, 4, 6], undefined, [2]), x([2, 4, 6], undefined, [2]), x([2, 4, 6], undefined, [2])],
+    attrs: { q_num_heads: 3, kv_num_heads: 3, is_causal: 1 },
+    opset: 23,
+  },
+  {
+    op: "Attention",
+    about: "shared key heads, a mask, a scale",
+    inputs: [x([1, 4, 2, 3], undefined, [1, 3]), x([1, 2, 4, 3], undefined, [1, 3]), x([1, 2, 4, 3], undefined, [1, 3]), x([2, 4])],
+    attrs: { scale: 0.3 },
+    opset: 23,
+  },
+  {
+    op: "Attention",
+    about: "a mask of keys",
+    inputs: [
+      x([1, 2, 2, 3], undefined, [1, 3]),
+      x([1, 2, 3, 3], undefined, [1, 3]),
+      x([1, 2, 3, 3], undefined, [1, 3]),
+      data("bool", [2, 3], [1, 0, 1, 1, 1, 0]),
+    ],
+    opset: 23,
+  },
   { op: "Det", about: "1×1", inputs: [x([3, 1, 1], matrix, [1, 2])] },
   { op: "Det", about: "2×2", inputs: [x([2, 2], matrix, [0, 1])] },
   { op: "Det", about: "3×3, stacked", inputs: [x([2, 2, 3, 3], matrix, [2, 3])] },

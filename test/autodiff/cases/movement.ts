@@ -1,7 +1,7 @@
 /** Cases of operators that move, repeat or select elements. */
 
 import type { Case } from "../case.ts";
-import { between, constant, data, floats, ints, scalar, x } from "../operands.ts";
+import { apart, between, constant, data, floats, ints, scalar, x } from "../operands.ts";
 
 const slice = (about: string, dims: number[], starts: number[], ends: number[], axes?: number[], steps?: number[]): Case => ({
   op: "Slice",
@@ -71,7 +71,24 @@ export const movement: readonly Case[] = [
   { op: "ScatterElements", inputs: [x([3, 3]), data("int64", [2, 3], [1, 0, 2, 0, 2, 1]), x([2, 3])] },
   { op: "ScatterElements", about: "last axis, negative indices", inputs: [x([2, 5]), data("int64", [2, 2], [-1, 3, 0, 2]), x([2, 2])], attrs: { axis: -1 } },
   { op: "ScatterElements", about: "added", inputs: [x([2, 5]), data("int64", [2, 3], [1, 1, 2, 0, 0, 0]), x([2, 3])], attrs: { axis: 1, reduction: "add" } },
-  { op: "ScatterElements", about: "multiplied", inputs: [x([2, 5], between(0.5, 2)), data("int64", [2, 2], [1, 3, 0, 2]), x([2, 2], between(0.5, 2))], attrs: { axis: 1, reduction: "mul" } },
+  {
+    op: "ScatterElements",
+    about: "multiplied",
+    inputs: [x([2, 5], between(0.5, 2)), data("int64", [2, 2], [1, 3, 0, 2]), x([2, 2], between(0.5, 2))],
+    attrs: { axis: 1, reduction: "mul" },
+  },
+  {
+    op: "ScatterElements",
+    about: "largest",
+    inputs: [x([2, 4], apart), data("int64", [2, 3], [1, 2, 3, 0, 2, 3]), x([2, 3], between(-0.001, 0.001))],
+    attrs: { axis: 1, reduction: "max" },
+  },
+  {
+    op: "ScatterND",
+    about: "smallest",
+    inputs: [x([4, 2], apart), data("int64", [2, 1], [2, 0], [1]), x([2, 2], between(-0.001, 0.001))],
+    attrs: { reduction: "min" },
+  },
   { op: "Scatter", inputs: [x([3, 3]), data("int64", [1, 3], [1, 0, 2]), x([1, 3])], opset: 9, viaNormalized: "deprecated" },
   { op: "ScatterND", inputs: [x([4, 3]), data("int64", [2, 1], [2, 0]), x([2, 3])] },
   { op: "ScatterND", about: "elements, added twice", inputs: [x([3, 3]), constant("int64", [3, 2], [0, 1, 2, 2, 0, 1]), x([3])], attrs: { reduction: "add" } },

@@ -32,8 +32,16 @@ export const reduction: readonly Case[] = [
   ...reduce("ReduceMax", apart),
   ...reduce("ReduceMin", apart),
   ...reduce("ReduceProd"),
-  { op: "ReduceProd", about: "a zero", inputs: [x([2, 3], (count, random) => Float64Array.from({ length: count }, (_, i) => (i === 1 ? 0 : 0.5 + random()))), ints(1)] },
-  { op: "ReduceProd", about: "two zeros in a row", inputs: [x([2, 3], (count, random) => Float64Array.from({ length: count }, (_, i) => (i < 2 ? 0 : 0.5 + random()))), ints(1)] },
+  {
+    op: "ReduceProd",
+    about: "a zero",
+    inputs: [x([2, 3], (count, random) => Float64Array.from({ length: count }, (_, i) => (i === 1 ? 0 : 0.5 + random()))), ints(1)],
+  },
+  {
+    op: "ReduceProd",
+    about: "two zeros in a row",
+    inputs: [x([2, 3], (count, random) => Float64Array.from({ length: count }, (_, i) => (i < 2 ? 0 : 0.5 + random()))), ints(1)],
+  },
   { op: "CumSum", inputs: [x([2, 3]), scalar(1, "int64")] },
   { op: "CumSum", about: "exclusive", inputs: [x([2, 3]), scalar(-1, "int64")], attrs: { exclusive: 1 } },
   { op: "CumSum", about: "reverse", inputs: [x([2, 3]), scalar(0, "int64")], attrs: { reverse: 1 } },

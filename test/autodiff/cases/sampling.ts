@@ -51,7 +51,9 @@ function offPixels(count: number, random: () => number): ArrayLike<number> {
 
 const grids = ["bilinear", "nearest", "bicubic"].flatMap((mode) =>
   ["zeros", "border", "reflection"].flatMap((padding) =>
-    [0, 1].map((align) => grid(`${mode}, ${padding}${align ? ", align_corners" : ""}`, [2, 2, 4, 5], [2, 3, 2, 2], { mode, padding_mode: padding, align_corners: align })),
+    [0, 1].map((align) =>
+      grid(`${mode}, ${padding}${align ? ", align_corners" : ""}`, [2, 2, 4, 5], [2, 3, 2, 2], { mode, padding_mode: padding, align_corners: align }),
+    ),
   ),
 );
 
@@ -90,7 +92,13 @@ export const sampling: readonly Case[] = [
     attrs: { output_height: 3, output_width: 2, sampling_ratio: 1, spatial_scale: 0.5, coordinate_transformation_mode: "output_half_pixel" },
   },
   { op: "Col2Im", inputs: [x([2, 12, 12], undefined, [1, 2]), ints(4, 5), ints(2, 2)] },
-  { op: "Col2Im", about: "strides, pads, dilations", inputs: [x([1, 8, 15], undefined, [1, 2]), ints(5, 6), ints(2, 2)], attrs: { strides: [2, 1], pads: [1, 0, 0, 1], dilations: [1, 2] }, staticOnly: "sizes follow from each other" },
+  {
+    op: "Col2Im",
+    about: "strides, pads, dilations",
+    inputs: [x([1, 8, 15], undefined, [1, 2]), ints(5, 6), ints(2, 2)],
+    attrs: { strides: [2, 1], pads: [1, 0, 0, 1], dilations: [1, 2] },
+    staticOnly: "sizes follow from each other",
+  },
   {
     op: "DeformConv",
     inputs: [x([1, 2, 4, 4], undefined, [0, 1, 2, 3]), w([3, 2, 2, 2]), x([1, 8, 3, 3], between(0.2, 0.8), [0, 1, 2, 3])],
