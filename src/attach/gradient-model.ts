@@ -100,20 +100,29 @@ function checkFloat(name: string, dtype: DataType, what: string): void {
 
 interface Started {
   readonly op: OpBuilder;
+  /** Stored tensors that became inputs. */
+  readonly weights: readonly Value[];
   /** What the values of the normalized model became. */
   readonly values: ReadonlyMap<Value, Value>;
 }
 
-/** The forward graph, with the stored tensors in it as constants that nothing is folded through. */
-function start(normalized: Normalized, stored: readonly Place[]): Started {
+/** The forward graph, with the stored tensors in it as inputs, or as constants that nothing is folded through. */
+function start(normalized: Normalized, stored: readonly Place[], asInputs: boolean): Started {
   const op = new OpBuilder();
   const substitutes = new Map<Value, Value>(normalized.inputs.map((value) => [value, value]));
+  const weights: Value[] = [];
   for (const { value, tensor = bug("a stored tensor without numbers") } of stored) {
+    const kept = normalized.kept.get(value) ?? bug(`${value.name} was not kept`);
+    if (asInputs) {
+      const weight: Value = { name: value.name, dtype: "float32", shape: tensor.dims };
+      weights.push(weight);
+      substitutes.set(kept, weight);
+      continue;
+    }
     const constant: Value = { name: value.name, dtype: tensor.dtype, shape: tensor.dims, constant: tensor };
-    const free = apart(op, constant, `${value.name}_value`);
-    substitutes.set(normalized.kept.get(value) ?? bug(`${value.name} was not kept`), op.cast(free, "float32"));
+    substitutes.set(kept, op.cast(apart(op, constant, `${value.name}_value`), "float32"));
   }
-  return { op, values: inline(op, normalized.nodes, substitutes) };
+  return { op, weights, values: inline(op, normalized.nodes, substitutes) };
 }
 
 /**
@@ -124,6 +133,12 @@ function start(normalized: Normalized, stored: readonly Place[]): Started {
  * @throws OhemgenError E211 (no such tensor), E240 (no gradient can be had), E201 (all operators without a rule)
  */
 export function gradientModel(model: Model, options: GradientOptions): GradientResult {
+  const { forward: _, ...result } = gradientModels(model, options, false);
+  return result;
+}
+
+/** The same, and the forward pass alone; with `weightsAsInputs` stored tensors of `wrt` are float32 inputs of both. */
+export function gradientModels(model: Model, options: GradientOptions, weightsAsInputs: boolean): GradientResult & { readonly forward: Model } {
   const { of } = options;
   const names = [...new Set(options.wrt)];
   const producers = producersOf(model.graph.nodes);
@@ -142,7 +157,7 @@ export function gradientModel(model: Model, options: GradientOptions): GradientR
     targets: [...new Set([target.value, ...inner])],
     held: inner,
   });
-  const { op, values } = start(normalized, stored);
+  const { op, values, weights } = start(normalized, stored, weightsAsInputs);
   const now = (value: Value | undefined): Value => (value === undefined ? bug("a tensor that was not built") : (values.get(value) ?? value));
   const y = now(normalized.targets.get(target.value));
   checkFloat(of, y.dtype, "it cannot be differentiated");
@@ -161,13 +176,18 @@ export function gradientModel(model: Model, options: GradientOptions): GradientR
   const results = wanted.map((value, i) => {
     const place = places[i] as Place;
     const name = names[i] as string;
-    const own = place.tensor?.dtype ?? (place.kind === "input" ? place.value.dtype : floatTypeOf(place.value, producers));
+    const own =
+      weightsAsInputs && place.kind === "stored"
+        ? "float32"
+        : (place.tensor?.dtype ?? (place.kind === "input" ? place.value.dtype : floatTypeOf(place.value, producers)));
     const gradient = op.cast(found.get(value) ?? op.filledLike(value, 0), own);
     return { name, type: own, shape: value.shape, zero: !(found.has(value) && (reached.has(value) || value === y)), gradient };
   });
-  const outputs: GraphOutput[] = [{ name: of, value: op.cast(y, type) }, ...results.map(({ name, gradient }) => ({ name: `${name}.grad`, value: gradient }))];
+  const output: GraphOutput = { name: of, value: op.cast(y, type) };
+  const outputs: GraphOutput[] = [output, ...results.map(({ name, gradient }) => ({ name: `${name}.grad`, value: gradient }))];
   return {
-    model: finishModel(op, "gradient", [...normalized.inputs, seed], outputs),
+    forward: finishModel(op, "forward", [...normalized.inputs, ...weights], [output]),
+    model: finishModel(op, "gradient", [...normalized.inputs, ...weights, seed], outputs),
     of: { name: of, type, shape: y.shape },
     wrt: results.map(({ gradient: _, ...tensor }) => tensor),
   };

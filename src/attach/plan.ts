@@ -8,6 +8,7 @@ import { typeText } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import { checkForChannels, type ResolvedLossOptions, resolveLossOptions } from "../loss/options.ts";
 import { type OptimizerSettings, resolveOptimizer } from "../optim/options.ts";
+import { inlineFunctions } from "../passes/inline-functions.ts";
 import { type Normalized, normalize } from "../passes/normalize.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { checkInputs, imageSizes, inputShapes } from "./inputs.ts";
@@ -118,7 +119,8 @@ function labelShape(options: AttachOptions, image: Value, heads: readonly Value[
 /**
  * @throws OhemgenError for everything that stands in the way, before anything is built
  */
-export function planTraining(model: Model, options: AttachOptions): Plan {
+export function planTraining(file: Model, options: AttachOptions): Plan {
+  const { model, versions } = inlineFunctions(file);
   checkInputs(model);
   const optimizer = resolveOptimizer(optimizerArguments(options));
   const sources = sourcesOfHeads(model, options);
@@ -135,7 +137,7 @@ export function planTraining(model: Model, options: AttachOptions): Plan {
   const stored = new Map(storedTensors(model.graph).map((tensor) => [tensor.value, tensor]));
   const keptStatistics = batchNorm === "batch" ? statisticValues : [];
   const run = (trained: readonly StoredTensor[], mode: "frozen" | "batch") =>
-    normalize(model, { inputShapes: shapes, keep: [...trained.map(({ value }) => value), ...keptStatistics], batchNorm: mode, targets });
+    normalize(model, { versions, inputShapes: shapes, keep: [...trained.map(({ value }) => value), ...keptStatistics], batchNorm: mode, targets });
   let training = run(first.trained, batchNorm);
   const choice = withoutInfluence(first, training);
   if (choice.trained.length < first.trained.length) training = run(choice.trained, batchNorm);

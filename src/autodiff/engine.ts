@@ -116,14 +116,21 @@ export function differentiate(
     return arriving.get(value)?.[0];
   };
   const isWanted = new Set(wanted);
-  const barrier = orderingBarrier(op.scope("grad/order"));
+  const order = op.scope("grad/order");
+  let latest: Value | undefined;
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
     if (dys.every((dy) => dy === undefined)) continue;
     const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
-    const parts = rule({ ...ruleContext(scope, node, dys, needs), zero: barrier.zero, provider: options.provider ?? "any" });
+    const before = latest;
+    const parts = rule({
+      ...ruleContext(scope, node, dys, needs),
+      after: (gradient) => zeroAfter(order, gradient),
+      zero: () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before)),
+      provider: options.provider ?? "any",
+    });
     const finished: Value[] = [];
     node.inputs.forEach((value, i) => {
       const part = parts[i];
@@ -134,7 +141,7 @@ export function differentiate(
       if (list === undefined) arriving.set(value, [reduced]);
       else list.push(reduced);
     });
-    barrier.passed(finished);
+    latest = largest(finished) ?? latest;
   }
   const result = new Map<Value, Value>();
   for (const value of wanted) {
@@ -148,20 +155,16 @@ export function differentiate(
  * A zero that depends on a gradient, min(|g|, 0) of one element, which no optimizer folds. It orders the backward pass
  * by data dependency, the only order the runtime keeps: each layer's activations are free before the next needs its own.
  */
-function orderingBarrier(op: OpBuilder): { readonly passed: (gradients: readonly Value[]) => void; readonly zero: () => Value } {
-  let latest: Value | undefined;
-  return {
-    // Of a weight and a bias the weight: its gradient is the one that keeps activations alive.
-    passed: (gradients) => {
-      const size = (value: Value) => (isStatic(value.shape) ? elementCount(value.shape) : 0);
-      for (const gradient of gradients.toSorted((a, b) => size(a) - size(b))) if (gradient.dtype === "float32") latest = gradient;
-    },
-    zero: () => {
-      if (latest === undefined) return op.scalar("float32", 0);
-      const element = op.slice(op.reshape(latest, [-1]), [{ axis: 0, start: 0, end: 1 }]);
-      return op.reshape(op.min(op.abs(element), 0), []);
-    },
-  };
+function zeroAfter(op: OpBuilder, gradient: Value): Value {
+  if (gradient.dtype !== "float32") return op.scalar("float32", 0);
+  const element = op.slice(op.reshape(gradient, [-1]), [{ axis: 0, start: 0, end: 1 }]);
+  return op.reshape(op.min(op.abs(element), 0), []);
+}
+
+/** Of the gradients that a node finished the largest: a weight's keeps activations alive, a bias's does not. */
+function largest(gradients: readonly Value[]): Value | undefined {
+  const size = (value: Value) => (isStatic(value.shape) ? elementCount(value.shape) : 0);
+  return gradients.toSorted((a, b) => size(b) - size(a))[0];
 }
 
 function ruleContext(
@@ -169,7 +172,7 @@ function ruleContext(
   node: Node,
   dys: readonly (Value | undefined)[],
   needs: (index: number) => boolean,
-): Omit<RuleContext, "zero" | "provider"> {
+): Omit<RuleContext, "after" | "zero" | "provider"> {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
   const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));

@@ -46,6 +46,8 @@ export type Values<Specs extends OptionSpecs> = {
 export interface Result {
   readonly document: unknown;
   readonly text: string;
+  /** 1 where the result is a verdict against the input; default 0. */
+  readonly exitCode?: 0 | 1;
 }
 
 export interface Command<Specs extends OptionSpecs = OptionSpecs> {

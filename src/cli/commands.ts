@@ -2,12 +2,14 @@
 
 import type { Command } from "./command.ts";
 import { attachCommand } from "./commands/attach.ts";
+import { checkCommand } from "./commands/check.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { emitCommand } from "./commands/emit.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { exportCommand } from "./commands/export.ts";
 import { gradCommand } from "./commands/grad.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { opsCommand } from "./commands/ops.ts";
 import { predictCommand } from "./commands/predict.ts";
 import { trainCommand } from "./commands/train.ts";
 
@@ -20,5 +22,7 @@ export const commands: readonly Command[] = [
   exportCommand,
   emitCommand,
   gradCommand,
+  checkCommand,
+  opsCommand,
   demoCommand,
 ];

@@ -20,7 +20,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   try {
     if (args.includes("--version")) await printVersion(json);
     else if (args.length === 0) return await printOverview();
-    else await parseAndRun(args);
+    else return await parseAndRun(args);
     return 0;
   } catch (error) {
     const failure = failureOf(error);
@@ -29,18 +29,20 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   }
 }
 
-async function parseAndRun(args: readonly string[]): Promise<void> {
+async function parseAndRun(args: readonly string[]): Promise<0 | 1> {
   let chosen: { readonly command: Command; readonly raw: RawValues } | undefined;
   await commandLine(args, (command, raw) => {
     chosen = { command, raw };
   }).parseAsync();
-  if (chosen === undefined) return; // The help or the completion was printed.
+  if (chosen === undefined) return 0; // The help or the completion was printed.
   const { command, raw } = chosen;
   const { json = false, quiet = false } = checkedValues(raw, globalOptions);
   const output = new Output({ json, quiet });
   const argument = checkedArgument(command, raw);
   try {
-    output.result(await command.run(checkedValues(raw, command.options), argument, output));
+    const result = await command.run(checkedValues(raw, command.options), argument, output);
+    output.result(result);
+    return result.exitCode ?? 0;
   } finally {
     output.endProgress();
   }

@@ -64,13 +64,6 @@ export class OpBuilder {
     return this.constant(tensorOf("int64", [values.length], values));
   }
 
-  /** An int64 vector of sizes, made at run time where they are symbolic: a symbol is read from `source`. */
-  sizes(dims: Shape, source: (dim: string) => Value): Value {
-    if (isStatic(dims)) return this.ints(dims);
-    const parts = dims.map((dim) => (typeof dim === "number" ? this.ints([dim]) : source(dim)));
-    return this.concat(parts, 0);
-  }
-
   /** Emits a node of any known operator; returns all its outputs. */
   emitAll<K extends OpName>(
     op: K,

@@ -10,6 +10,7 @@ import type { OutputType } from "./define.ts";
 
 /** Larger results stay nodes: the file would grow, and the runtime folds them when the session starts. */
 const largestFold = 1 << 14;
+const largestFloatFold = 8;
 
 type Evaluate = (x: readonly Tensor[], attrs: Readonly<Record<string, unknown>>, type: OutputType, op: string) => ArrayLike<number> | undefined;
 
@@ -230,6 +231,9 @@ export function evaluate(
   if (views.has(op) && first !== undefined) return reshapeTensor(first, type.shape);
   const rule = evaluators[op];
   if (rule === undefined || !foldable.has(type.dtype) || elementCount(type.shape) > largestFold) return undefined;
+  // Arithmetic of float vectors (batch statistics) stays in the graph, exact as a formula: the runtime does it at load.
+  const rounds = isFloat(type.dtype) && (op in unaryRules || op in binaryRules || op in reduceRules || op === "Div");
+  if (rounds && elementCount(type.shape) > largestFloatFold) return undefined;
   const tensors = inputs.map((value) => value?.constant);
   if (inputs.some((value, i) => value !== undefined && tensors[i] === undefined)) return undefined;
   if (tensors.some((tensor) => tensor !== undefined && (!foldable.has(tensor.dtype) || elementCount(tensor.dims) > largestFold))) return undefined;

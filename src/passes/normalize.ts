@@ -18,7 +18,7 @@ import { cloneAttributes } from "./clone.ts";
 import type { ConvertContext } from "./convert/registry.ts";
 import { singlePrecision, tensorOfConstant } from "./convert/spelling.ts";
 import { converters, newerOperators } from "./convert.ts";
-import { inlineFunctions } from "./inline-functions.ts";
+import { type Inlined, inlineFunctions } from "./inline-functions.ts";
 
 export const oldestOpset = 7;
 export const newestOpset = 28;
@@ -29,6 +29,8 @@ export interface NormalizeOptions {
   /** Constants of the file (initializers, or outputs of Constant nodes) that stay values. */
   readonly keep?: readonly Value[];
   readonly batchNorm?: "frozen" | "batch";
+  /** Opset per node of a model whose functions are inlined already; otherwise they are inlined here. */
+  readonly versions?: Inlined["versions"];
   /** Values of the file to compute; default: the graph's outputs. */
   readonly targets?: readonly Value[];
   /** Targets that stay tensors of their own, each behind an Identity: nothing is folded or fused through them. */
@@ -59,7 +61,7 @@ function checkOpset(model: Model): number {
 /** @throws OhemgenError where the model does not fit the sizes, or its opset is not supported */
 export function normalize(file: Model, options: NormalizeOptions = {}): Normalized {
   const modelVersion = checkOpset(file);
-  const { model, versions } = inlineFunctions(file);
+  const { model, versions } = options.versions === undefined ? inlineFunctions(file) : { model: file, versions: options.versions };
   const { graph } = model;
   const op = new OpBuilder();
   const mapped = new Map<Value, Value>();

@@ -1,4 +1,4 @@
-/** An update graph for vectors of any length gives what the graph of that length gives, bit for bit. */
+/** An update graph for vectors of any length gives what the graph of that length gives; sums of squares differ in their last digits. */
 
 import * as ort from "onnxruntime-node";
 import { expect, test } from "vitest";
@@ -22,7 +22,13 @@ test.each([[{ kind: "sgd", nesterov: true, clipNorm: 1 }], [{ kind: "adamw", ema
     const state = Object.fromEntries(stateNames(settings).map((name, i) => [name, name === "step" ? new ort.Tensor("int64", [3n], [1]) : vector(i + 3)]));
     const feeds = { "params.grad": vector(1), params: vector(2), learning_rate: new ort.Tensor("float32", [0.1], []), ...state };
     const [a, b] = [await any.run(feeds), await fixed.run(feeds)];
-    for (const name of fixed.outputNames) expect(a[name]?.data, `${name} of ${length}`).toEqual(b[name]?.data);
+    for (const name of fixed.outputNames) {
+      const want = Array.from(b[name]?.data as ArrayLike<number>, Number);
+      const got = Array.from(a[name]?.data as ArrayLike<number>, Number);
+      expect(got.length).toBe(want.length);
+      const worst = want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? Number.NaN)) / Math.max(1, Math.abs(value))), 0);
+      expect(worst, `${name} of ${length}`).toBeLessThan(1e-6);
+    }
     await fixed.release();
   }
   await any.release();

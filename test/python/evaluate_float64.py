@@ -260,23 +260,40 @@ def attribute(item):
     return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
 
 
+def names_read(node):
+    """Inputs of a node and what its subgraphs may read."""
+    inner = [name for item in node.attribute if item.HasField("g") for each in item.g.node for name in names_read(each)]
+    outputs = [output.name for item in node.attribute if item.HasField("g") for output in item.g.output]
+    return [*node.input, *inner, *outputs]
+
+
+def operate(node, inputs):
+    try:
+        return OPERATORS[node.op_type]({item.name: attribute(item) for item in node.attribute}, *inputs)
+    except Exception as error:
+        raise RuntimeError(f"{node.op_type} {node.name}: {error}") from error
+
+
 def evaluate(graph, values, wanted):
     remaining = {}
     for node in graph.node:
-        for name in node.input:
+        for name in names_read(node):
             remaining[name] = remaining.get(name, 0) + 1
     for node in graph.node:
         inputs = [values[name] if name else None for name in node.input]
-        try:
-            result = OPERATORS[node.op_type]({item.name: attribute(item) for item in node.attribute}, *inputs)
-        except Exception as error:
-            raise RuntimeError(f"{node.op_type} {node.name}: {error}") from error
+        if node.op_type == "If":
+            chosen = "then_branch" if inputs[0].item() else "else_branch"
+            branch = next(item.g for item in node.attribute if item.name == chosen)
+            inner = evaluate(branch, dict(values), {output.name for output in branch.output})
+            result = [inner[output.name] for output in branch.output]
+        else:
+            result = operate(node, inputs)
         outputs = result if isinstance(result, (tuple, list)) or hasattr(result, "_fields") else [result]
         for name, value in zip(node.output, outputs):
             values[name] = value
-        for name in node.input:
+        for name in names_read(node):
             remaining[name] -= 1
-            if name and remaining[name] == 0 and name not in wanted:
+            if remaining[name] == 0 and name not in wanted:
                 values.pop(name, None)
     return values
 

@@ -1,6 +1,7 @@
 /** Convolutions; how each gradient is computed is chosen by shape in `ops/lowerings`. */
 
-import { dimsOf } from "../../ops/builder.ts";
+import type { Value } from "../../ir/graph.ts";
+import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { staticKernel } from "../../ops/catalog/network.ts";
 import { convGeometry, convolve } from "../../ops/lowerings/conv-geometry.ts";
 import { convInputGradient } from "../../ops/lowerings/conv-input-gradient.ts";
@@ -10,21 +11,31 @@ import { defineGradients } from "../registry.ts";
 
 const spatialAndBatch = (rank: number) => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
 
+/**
+ * The weight, once its gradient is done: what that takes in shifted copies is free before dx is made. An addition in
+ * weight space costs little against a convolution.
+ */
+function awaiting(op: OpBuilder, w: Value, dw: Value | undefined, after: (gradient: Value) => Value): Value {
+  return dw === undefined || w.dtype !== "float32" ? w : op.add(w, after(dw));
+}
+
 export const convolution = defineGradients({
-  Conv({ op, x: [x, w], dy, attrs, needs }) {
+  Conv({ op, x: [x, w], dy, attrs, needs, after }) {
     const geometry = convGeometry(attrs, staticKernel(attrs, w.shape) ?? bug("a convolution with a kernel of unknown size"));
+    const dw = needs(1) ? convWeightGradient(op, geometry, { x, w, dy }) : undefined;
     return [
-      needs(0) ? convInputGradient(op, geometry, { x, w, dy }) : undefined,
-      needs(1) ? convWeightGradient(op, geometry, { x, w, dy }) : undefined,
+      needs(0) ? convInputGradient(op, geometry, { x, w: awaiting(op, w, dw, after), dy }) : undefined,
+      dw,
       needs(2) ? op.reduceSum(dy, spatialAndBatch(dimsOf(dy).length)) : undefined,
     ];
   },
   // The transpose of a convolution from dy to x with the same weight.
-  ConvTranspose({ op, x: [x, w], dy, attrs, needs }) {
+  ConvTranspose({ op, x: [x, w], dy, attrs, needs, after }) {
     const geometry = convGeometry(attrs, staticKernel(attrs, w.shape) ?? bug("a convolution with a kernel of unknown size"));
+    const dw = needs(1) ? convWeightGradient(op, geometry, { x: dy, w, dy: x }) : undefined;
     return [
-      needs(0) ? convolve(op, geometry, dy, w) : undefined,
-      needs(1) ? convWeightGradient(op, geometry, { x: dy, w, dy: x }) : undefined,
+      needs(0) ? convolve(op, geometry, dy, awaiting(op, w, dw, after)) : undefined,
+      dw,
       needs(2) ? op.reduceSum(dy, spatialAndBatch(dimsOf(dy).length)) : undefined,
     ];
   },

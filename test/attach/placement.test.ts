@@ -1,0 +1,155 @@
+/** Placement by table: what the tables say of single nodes and of training graphs, and that the runtime agrees where a WebGPU device is. */
+
+import * as ort from "onnxruntime-node";
+import { describe, expect, test } from "vitest";
+import { type AttachResult, attach } from "../../src/attach/attach.ts";
+import { type KernelProvider, kernelTables, withoutKernel } from "../../src/attach/kernels.ts";
+import { placementOf } from "../../src/attach/placement.ts";
+import type { DataType } from "../../src/ir/dtype.ts";
+import type { Model, Node, Value } from "../../src/ir/graph.ts";
+import { isKnownOp } from "../../src/ops/catalog.ts";
+import { encodeModel } from "../../src/proto/encode.ts";
+import { availableModels } from "../models.ts";
+import { graphOf, modelOf, node, value } from "../passes/compare.ts";
+import { readModel, readReference } from "./reference.ts";
+
+const made = (op: string, types: readonly DataType[], attrs: Readonly<Record<string, unknown>> = {}): Node =>
+  node(
+    op,
+    types.map((dtype, i) => value(`i${i}`, dtype, [2, 3, 4, 4])),
+    [value("o", types[0], [2, 3, 4, 4])],
+    { attrs },
+  );
+
+describe("single nodes", () => {
+  test.each<[KernelProvider, Node, RegExp | undefined]>([
+    ["cuda", made("Add", ["int32", "int32"]), undefined],
+    ["cuda", made("Equal", ["uint8", "uint8"]), /not on uint8 \(input 0\)/],
+    ["cuda", made("Where", ["bool", "bool", "bool"]), /not on bool \(input 1\)/],
+    ["cuda", made("Pad", ["int32", "int64"]), /not on int32/],
+    ["cuda", made("Pad", ["float32", "int64", "float32"]), undefined],
+    ["cuda", made("MaxUnpool", ["float32", "int64"]), /no kernel/],
+    ["cuda", made("ScatterElements", ["float32", "int32", "float32"], { reduction: "add" }), undefined],
+    ["cuda", made("ScatterElements", ["int32", "int32", "int32"], { reduction: "add" }), /reductions only on float32/],
+    ["cuda", made("ScatterElements", ["int32", "int32", "int32"]), undefined],
+    ["cuda", made("BatchNormalization", ["float32"], { training_mode: 1 }), /training_mode/],
+    ["cuda", made("Concat", ["bool", "bool", "bool", "bool"]), undefined],
+    ["webgpu", made("OneHot", ["int32", "int32", "float32"]), /no kernel/],
+    ["webgpu", made("Cast", ["float32"], { to: 2 }), /casts to/],
+    ["webgpu", made("Cast", ["int64"], { to: 1 }), /not on int64/],
+    ["webgpu", made("Mish", ["float32"]), undefined],
+    ["webgpu", { ...made("Relu", ["float32"]), domain: "com.example" }, /no kernel/],
+  ])("%s %s", (provider, single, expected) => {
+    const reason = withoutKernel(provider, single);
+    if (expected === undefined) expect(reason).toBeUndefined();
+    else expect(reason).toMatch(expected);
+  });
+
+  test.each(["cuda", "webgpu"] as const)("%s: versions that exist at opset 18, types that exist", (provider) => {
+    for (const [op, [since, ...types]] of Object.entries(kernelTables[provider])) {
+      expect(
+        op === "If" ||
+          op === "Loop" ||
+          op === "Scan" ||
+          isKnownOp(op) ||
+          /^(DequantizeLinear|GRU|LSTM|RNN|LRN|LpNormalization|MatMulInteger|Dropout)$/.test(op),
+        op,
+      ).toBe(true);
+      expect(since, op).toBeLessThanOrEqual(18);
+      expect(types.join(" "), op).toMatch(/^((b?float(16|32|64)|u?int(8|16|32|64)|bool)( |$))*$/);
+    }
+  });
+});
+
+test("shape arithmetic and a few numbers are told apart from the rest", () => {
+  const x = value("x", "float32", ["N", 3]);
+  const [size, twice, mask, total, wide] = [
+    value("size", "int64", [2]),
+    value("twice", "int64", [2]),
+    value("mask", "bool", ["N", 3]),
+    value("total", "int64", []),
+    value("wide", "bool", ["N", 3]),
+  ];
+  const counter = value("counter", "int64", []);
+  const nodes = [
+    node("Shape", [x], [size]),
+    node("Add", [size, size], [twice]),
+    node("Greater", [x, x], [mask]),
+    node("Or", [mask, mask], [wide]),
+    node("Add", [counter, counter], [total]),
+  ];
+  const placement = placementOf(modelOf(graphOf([x, counter], nodes, [twice, wide, total])), "webgpu");
+  expect(placement.shapes.map(({ node: name }) => name)).toEqual(["Add_twice"]);
+  expect(placement.small.map(({ node: name }) => name)).toEqual(["Add_total"]);
+  expect(placement.outside).toMatchObject([{ op: "Or", kernelSince: null, types: ["bool", "bool"], reason: "no kernel" }]);
+});
+
+function attached(dir: string, options: { labelType?: "int32" } = {}): AttachResult {
+  const model = readModel(dir);
+  return attach(model, { ...(model.graph.outputs.length > 1 ? { logits: readReference(dir).logits } : {}), ...options });
+}
+
+/** The loss has its own rules about providers; here it is the network and its backward pass. */
+const ofNetwork = ({ node: name }: { readonly node: string }) => !/^(loss|evaluation|optim)\//.test(name);
+
+describe.each(availableModels())("$name", ({ dir }) => {
+  test.each([
+    ["cuda", {}],
+    ["webgpu", { labelType: "int32" }],
+  ] as const)("%s runs the network and its gradient", (provider, options) => {
+    for (const model of Object.values(attached(dir, options).graphs)) expect(placementOf(model, provider).outside.filter(ofNetwork)).toEqual([]);
+  });
+});
+
+const webgpu = {
+  executionProviders: ["webgpu"],
+  graphOptimizationLevel: "disabled",
+  logSeverityLevel: 4,
+  extra: { session: { disable_cpu_ep_fallback: "1" } },
+} as const;
+
+async function runs(model: Model): Promise<boolean> {
+  try {
+    await (await ort.InferenceSession.create(encodeModel(model), webgpu)).release();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const haveWebgpu = await runs(
+  modelOf(graphOf([value("x", "float32", [1])], [node("Relu", [value("x", "float32", [1])], [value("y", "float32", [1])])], [value("y", "float32", [1])])),
+);
+
+/** A node alone, with the types and constants it has in its graph. */
+function alone(single: Node): Model {
+  const copies = new Map<Value, Value>();
+  const copy = (input: Value | undefined, i: number): Value | undefined => {
+    if (input === undefined || input.constant !== undefined) return input;
+    const shape = input.shape?.map((dim) => (typeof dim === "number" ? dim : `d${String(dim).replace(/\W/g, "_")}`));
+    const fresh = copies.get(input) ?? { name: `i${i}`, dtype: input.dtype, shape };
+    copies.set(input, fresh);
+    return fresh;
+  };
+  const inputs = single.inputs.map(copy);
+  const outputs = single.outputs.map((output, i) => (output === undefined ? undefined : { name: `o${i}`, dtype: output.dtype, shape: undefined }));
+  const results = outputs.filter((output) => output !== undefined);
+  return modelOf({ ...graphOf([...copies.values()], [{ ...single, inputs, outputs }], results) });
+}
+
+// Without a device of its own: VK_ICD_FILENAMES for a software one, as Chromium brings.
+test.skipIf(!haveWebgpu)("the WebGPU provider takes what the table says, and nothing else", async () => {
+  const singles = new Map<string, Node>();
+  for (const { dir } of availableModels()) {
+    const { graphs } = attached(dir, { labelType: "int32" });
+    for (const single of [...graphs.train_step.graph.nodes, ...graphs.eval_step.graph.nodes]) {
+      const types = single.inputs.map((input) => input?.dtype ?? "").join(",");
+      const key = `${single.op}(${types}) ${String(single.attributes["to"]?.value ?? "")} rank ${single.inputs[0]?.shape?.length}`;
+      if (single.op !== "If" && !singles.has(key)) singles.set(key, single);
+    }
+  }
+  const differ: string[] = [];
+  for (const [key, single] of singles) if ((await runs(alone(single))) !== (withoutKernel("webgpu", single) === undefined)) differ.push(key);
+  expect(differ).toEqual([]);
+  expect(singles.size).toBeGreaterThan(100);
+});
