@@ -6,13 +6,11 @@ import { type Tensor, tensorOf } from "../ir/tensor.ts";
 import { irVersion, targetOpset } from "../ops/finish.ts";
 import { stateNames } from "../optim/options.ts";
 import { version } from "../support/version.ts";
-import { evalStep, gradientGraph, trainStep, updateGraph } from "./graphs.ts";
+import { type GraphName, trainingGraphs } from "./graphs.ts";
 import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
 import { type Plan, planTraining } from "./plan.ts";
 import { packed } from "./state.ts";
-
-export type GraphName = "train_step" | "gradient" | "update" | "eval_step";
 
 export interface AttachResult {
   readonly graphs: Readonly<Record<GraphName, Model>>;
@@ -100,7 +98,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
  */
 export function attach(model: Model, options: AttachOptions = {}): AttachResult {
   const plan = planTraining(model, options);
-  const graphs = { train_step: trainStep(plan), gradient: gradientGraph(plan), update: updateGraph(plan), eval_step: evalStep(plan) };
+  const graphs = trainingGraphs(plan);
   const state = initialState(plan);
   const names = new Set(state.keys());
   const info = (name: GraphName) => graphInfo(`${name}.onnx`, graphs[name], names);

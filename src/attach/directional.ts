@@ -24,13 +24,24 @@ export interface DirectionalResult {
   readonly verdict: Verdict;
 }
 
-/** Relative to the size of the weights. */
-export const steps: readonly number[] = Array.from({ length: 11 }, (_, i) => 2 ** -(i + 5));
+export interface Bounds {
+  /** Parts of the size of the weights, from the largest. */
+  readonly steps: readonly number[];
+  readonly right: number;
+  readonly wrong: number;
+}
 
-/** Errors in float32: 1e-5 to 1e-3 for smooth networks, up to some hundredths where activations sit at kinks. */
-const rightBelow = 0.03;
-/** A wrong factor, sign or a missing term in a group moves the product by a tenth and more, at every step. */
-const wrongAbove = 0.1;
+const halvings = (first: number, last: number): readonly number[] => Array.from({ length: last - first + 1 }, (_, i) => 2 ** -(first + i));
+
+/**
+ * Along the gradient itself the product is as large as it can be, so that rounding weighs little and small steps can
+ * be taken, below curvature and kinks: factors, signs and permuted or shifted elements show. Across it, in a random
+ * direction, what is missing shows; the product is 1/√n as large and float32 leaves some hundredths of noise.
+ */
+export const bounds: { readonly along: Bounds; readonly across: Bounds } = {
+  along: { steps: halvings(11, 23), right: 0.03, wrong: 0.15 },
+  across: { steps: halvings(7, 16), right: 0.08, wrong: 0.25 },
+};
 
 /** Central difference of fourth order: error h⁴/30 · f⁗′, from values at ±h and ±2h. */
 export function fourthOrder(at: (position: number) => number, step: number): number {
@@ -41,15 +52,16 @@ export function fourthOrder(at: (position: number) => number, step: number): num
 const visible = 64;
 
 /**
- * @param at the function at positions along v; needed at ±h and ±2h for each of `steps`
+ * @param at the function at positions along v; needed at ±h and ±2h for each step h
  * @param products gᵢ·vᵢ summed, and their squares summed, in double precision; `rounding` of the function's values
  */
 export function judged(
   at: (position: number) => number,
   products: { readonly sum: number; readonly squares: number; readonly rounding: number },
+  { steps, right, wrong }: Bounds,
 ): DirectionalResult {
   const typical = Math.sqrt(products.squares);
-  const scale = Math.max(typical, visible * products.rounding);
+  const scale = Math.max(typical, Math.abs(products.sum), visible * products.rounding);
   const results = steps.map((step): StepError => {
     const numeric = fourthOrder(at, step);
     const difference = Math.abs(numeric - products.sum);
@@ -57,13 +69,18 @@ export function judged(
   });
   const pairs = results.slice(1).map(({ error }, i) => Math.max(error, (results[i] as StepError).error));
   const best = pairs.reduce((least, error) => (error < least ? error : least), Number.POSITIVE_INFINITY);
-  return { analytic: products.sum, typical, steps: results, best, verdict: best <= rightBelow ? "right" : best > wrongAbove ? "wrong" : "unclear" };
+  return { analytic: products.sum, typical, steps: results, best, verdict: best <= right ? "right" : best > wrong ? "wrong" : "unclear" };
 }
 
 /** Positions at which `judged` asks for the function. */
-export function positions(): readonly number[] {
+export function positions({ steps }: Bounds): readonly number[] {
   const all = new Set(steps.flatMap((step) => [step, -step, 2 * step, -2 * step]));
   return [...all].sort((a, b) => a - b);
+}
+
+/** One verdict of several: what is wrong anywhere is wrong. */
+export function together(verdicts: readonly Verdict[]): Verdict {
+  return verdicts.includes("wrong") ? "wrong" : verdicts.includes("unclear") ? "unclear" : "right";
 }
 
 /** The kindest of several attempts at other points: a kink is at one point, a wrong gradient everywhere. */

@@ -94,13 +94,28 @@ function nextStatistics(plan: Plan, started: Started): Value | undefined {
 
 const lossOutputs = (loss: TotalLoss): GraphOutput[] => loss.outputs.map(({ name, value }) => ({ name, value }));
 
-/** Everything in one graph: images, labels, learning rate and state in; losses and the next state out. */
-export function trainStep(plan: Plan): Model {
+/** Forward pass, loss and backward pass, which several graphs share: each takes from it what its outputs need. */
+interface Backward extends Started {
+  readonly loss: TotalLoss;
+  readonly gradient: Value;
+  /** The next running statistics, with batch statistics only. */
+  readonly nextStatistics: Value | undefined;
+}
+
+function backward(plan: Plan): Backward {
   const started = start(plan, plan.training);
-  const { op, inputs } = started;
   const loss = totalLoss(plan, started, true);
   const gradient = flatGradient(started, loss);
-  const statistics = nextStatistics(plan, started);
+  return { ...started, loss, gradient, nextStatistics: nextStatistics(plan, started) };
+}
+
+function optional(value: Value | undefined): readonly Value[] {
+  return value === undefined ? [] : [value];
+}
+
+/** Everything in one graph: images, labels, learning rate and state in; losses and the next state out. */
+export function trainStep(plan: Plan, built: Backward = backward(plan)): Model {
+  const { op, inputs, loss, gradient } = built;
   const optim = op.scope("optim");
   const finite = optim.and(loss.finite, allFinite(optim, gradient));
   const learningRate = op.input("learning_rate", "float32", []);
@@ -108,30 +123,19 @@ export function trainStep(plan: Plan): Model {
   const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
   const names = Object.keys(state);
   const next: GraphOutput[] = names.map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
-  if (statistics !== undefined) {
-    next.push({ name: "running_stats.next", value: optim.where(finite, statistics, inputs.statistics as Value) });
+  if (built.nextStatistics !== undefined && inputs.statistics !== undefined) {
+    next.push({ name: "running_stats.next", value: optim.where(finite, built.nextStatistics, inputs.statistics) });
   }
-  const all = [
-    ...plan.training.inputs,
-    inputs.labels,
-    learningRate,
-    ...names.map((name) => state[name] as Value),
-    ...(inputs.statistics ? [inputs.statistics] : []),
-  ];
+  const all = [...plan.training.inputs, inputs.labels, learningRate, ...Object.values(state), ...optional(inputs.statistics)];
   const outputs = [...lossOutputs(loss), { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }, ...next];
   return finishModel(op, "train_step", all, outputs);
 }
 
-export function gradientGraph(plan: Plan): Model {
-  const started = start(plan, plan.training);
-  const { op, inputs } = started;
-  const loss = totalLoss(plan, started, true);
-  const gradient = flatGradient(started, loss);
-  const statistics = nextStatistics(plan, started);
+function gradientGraph(plan: Plan, { op, inputs, loss, gradient, nextStatistics: next }: Backward): Model {
   const finite = op.and(loss.finite, allFinite(op.scope("params.grad"), gradient));
   const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient }];
-  if (statistics !== undefined) outputs.push({ name: "running_stats.next", value: statistics });
-  const all = [...plan.training.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
+  if (next !== undefined) outputs.push({ name: "running_stats.next", value: next });
+  const all = [...plan.training.inputs, inputs.labels, inputs.params, ...optional(inputs.statistics)];
   return finishModel(op, "gradient", all, outputs);
 }
 
@@ -140,8 +144,7 @@ export function updateGraph(plan: Pick<Plan, "optimizer" | "layout">): Model {
   return updateModel("update", plan.optimizer, plan.layout.groups, plan.layout.length);
 }
 
-export function evalStep(plan: Plan): Model {
-  const started = start(plan, plan.evaluation);
+function evalStep(plan: Plan, started: Started): Model {
   const { op, inputs, logits } = started;
   const loss = totalLoss(plan, started, false);
   const [main] = plan.heads;
@@ -152,6 +155,15 @@ export function evalStep(plan: Plan): Model {
     { name: "confusion", value: counted.confusion },
     { name: "prediction", value: counted.prediction },
   ];
-  const all = [...plan.evaluation.inputs, inputs.labels, inputs.params, ...(inputs.statistics ? [inputs.statistics] : [])];
+  const all = [...plan.evaluation.inputs, inputs.labels, inputs.params, ...optional(inputs.statistics)];
   return finishModel(op, "eval_step", all, outputs);
+}
+
+export type GraphName = "train_step" | "gradient" | "update" | "eval_step";
+
+/** All graphs of target `stock`; what they have in common is built once. */
+export function trainingGraphs(plan: Plan): Readonly<Record<GraphName, Model>> {
+  const built = backward(plan);
+  const evaluated = plan.evaluation === plan.training ? built : start(plan, plan.evaluation);
+  return { train_step: trainStep(plan, built), gradient: gradientGraph(plan, built), update: updateGraph(plan), eval_step: evalStep(plan, evaluated) };
 }

@@ -1,7 +1,7 @@
-/** Runs a gradient check on ONNX Runtime: random picture, random weights of the logits, differences along random directions. */
+/** Runs a gradient check on ONNX Runtime: random picture, random weights of the logits, differences along and across the gradient. */
 
 import { type CheckedTensor, type CheckModels, checkModels } from "../attach/check-models.ts";
-import { type DirectionalResult, judged, kindest, positions, type Verdict } from "../attach/directional.ts";
+import { type Bounds, bounds, type DirectionalResult, judged, kindest, positions, together, type Verdict } from "../attach/directional.ts";
 import type { AttachOptions } from "../attach/options.ts";
 import { elementCount } from "../ir/dims.ts";
 import type { Model } from "../ir/graph.ts";
@@ -18,10 +18,16 @@ export interface CheckOptions {
   readonly progress: (done: number, all: number, group: string) => void;
 }
 
-export interface GroupResult extends DirectionalResult {
+export interface GroupResult {
   readonly group: string;
   readonly tensors: number;
+  /** Points tried. */
   readonly attempts: number;
+  readonly verdict: Verdict;
+  /** In the direction of the gradient. */
+  readonly along: DirectionalResult;
+  /** In a random direction. */
+  readonly across: DirectionalResult;
 }
 
 export interface CheckReport {
@@ -89,37 +95,50 @@ async function randomPoint(models: CheckModels, forward: Session, backward: Sess
   return { feeds, seed, gradients, rounding };
 }
 
-/** A direction as large as the weights themselves, tensor by tensor; where they are 0, a hundredth. */
-function directionOf({ tensor }: CheckedTensor, random: Random): Float64Array {
-  const numbers = tensorNumbers(tensor);
+function normOf(numbers: ArrayLike<number>): number {
   let squares = 0;
   for (let i = 0; i < numbers.length; i++) squares += (numbers[i] as number) ** 2;
-  const scale = Math.sqrt(squares / Math.max(1, numbers.length)) || 0.01;
-  return Float64Array.from({ length: numbers.length }, () => scale * centered(random));
+  return Math.sqrt(squares);
 }
 
-async function along(models: CheckModels, group: readonly CheckedTensor[], point: Point, forward: Session, random: Random): Promise<DirectionalResult> {
-  const directions = new Map(group.map((tensor) => [tensor.name, directionOf(tensor, random)]));
+type Direction = (tensor: CheckedTensor, gradient: ArrayLike<number>) => ArrayLike<number>;
+
+/** `direction` at the length of the weights, tensor by tensor; where they are 0, a hundredth per element. */
+function scaled({ tensor }: CheckedTensor, direction: ArrayLike<number>): Float64Array {
+  const numbers = tensorNumbers(tensor);
+  const length = normOf(numbers) || 0.01 * Math.sqrt(numbers.length);
+  const own = normOf(direction);
+  return Float64Array.from(direction, (value) => (own === 0 ? 0 : (value * length) / own));
+}
+
+async function directional(
+  models: CheckModels,
+  group: readonly CheckedTensor[],
+  point: Point,
+  forward: Session,
+  { direction, limits }: { readonly direction: Direction; readonly limits: Bounds },
+): Promise<DirectionalResult> {
+  const directions = new Map(group.map((tensor) => [tensor.name, scaled(tensor, direction(tensor, point.gradients.get(tensor.name) ?? []))]));
   let [sum, squares] = [0, 0];
-  for (const [name, direction] of directions) {
+  for (const [name, moves] of directions) {
     const gradient = point.gradients.get(name) ?? [];
-    for (let i = 0; i < direction.length; i++) {
-      const product = (gradient[i] as number) * (direction[i] as number);
+    for (let i = 0; i < moves.length; i++) {
+      const product = (gradient[i] as number) * (moves[i] as number);
       sum += product;
       squares += product * product;
     }
   }
   const values = new Map<number, number>();
-  for (const position of positions()) {
+  for (const position of positions(limits)) {
     const feeds = new Map(point.feeds);
-    for (const [name, direction] of directions) {
+    for (const [name, moves] of directions) {
       const start = point.feeds.get(name) as RuntimeTensor;
-      const moved = Float32Array.from(floatsOf(start), (value, i) => value + position * (direction[i] as number));
+      const moved = Float32Array.from(floatsOf(start), (value, i) => value + position * (moves[i] as number));
       feeds.set(name, await runtimeTensor(moved, [...start.dims]));
     }
     values.set(position, weighted(floatsOf((await forward.run(feeds)).get(models.of)), point.seed));
   }
-  return judged((position) => values.get(position) as number, { sum, squares, rounding: point.rounding });
+  return judged((position) => values.get(position) as number, { sum, squares, rounding: point.rounding }, limits);
 }
 
 function weighted(logits: ArrayLike<number>, seed: Float32Array): number {
@@ -145,20 +164,34 @@ export async function checkGradients(model: Model, attach: AttachOptions, option
   try {
     const random = randomStream(options.seed);
     const groups = groupsOf(models.trained, options.each);
-    let point = await randomPoint(models, forward, backward, random);
+    const ways = {
+      along: { direction: (_: CheckedTensor, gradient: ArrayLike<number>) => gradient, limits: bounds.along },
+      across: { direction: (_: CheckedTensor, gradient: ArrayLike<number>) => Float64Array.from(gradient, () => centered(random)), limits: bounds.across },
+    };
+    const points = [await randomPoint(models, forward, backward, random)];
     const results: GroupResult[] = [];
     for (const [group, tensors] of groups) {
-      const attempts: DirectionalResult[] = [];
-      while (attempts.length < mostAttempts && attempts.at(-1)?.verdict !== "right") {
-        options.progress(results.length, groups.size, group);
-        if (attempts.length > 0) point = await randomPoint(models, forward, backward, random);
-        attempts.push(await along(models, tensors, point, forward, random));
-      }
-      results.push({ group, tensors: tensors.length, attempts: attempts.length, ...kindest(attempts) });
+      options.progress(results.length, groups.size, group);
+      const tried = async (way: keyof typeof ways): Promise<{ result: DirectionalResult; attempts: number }> => {
+        const attempts: DirectionalResult[] = [];
+        while (attempts.length < mostAttempts && attempts.at(-1)?.verdict !== "right") {
+          points[attempts.length] ??= await randomPoint(models, forward, backward, random);
+          attempts.push(await directional(models, tensors, points[attempts.length] as Point, forward, ways[way]));
+        }
+        return { result: kindest(attempts), attempts: attempts.length };
+      };
+      const [along, across] = [await tried("along"), await tried("across")];
+      const verdict = together([along.result.verdict, across.result.verdict]);
+      results.push({
+        group,
+        tensors: tensors.length,
+        attempts: Math.max(along.attempts, across.attempts),
+        verdict,
+        along: along.result,
+        across: across.result,
+      });
     }
-    const worst = (verdict: Verdict) => results.some((result) => result.verdict === verdict);
-    const verdict = worst("wrong") ? "wrong" : worst("unclear") ? "unclear" : "right";
-    return { verdict, logits: models.of, inputs: models.inputs, groups: results };
+    return { verdict: together(results.map(({ verdict }) => verdict)), logits: models.of, inputs: models.inputs, groups: results };
   } finally {
     await Promise.all([forward.close(), backward.close()]);
   }

@@ -165,8 +165,10 @@ export function exactGroup(
   // A factor of 0 would leave nothing to divide the value out of.
   const inside = factor || 1;
   const counted = small?.weights(op.mul(shares, inside));
-  // A row with fewer errors than the longest one has some below the start among its ranks: these are counted.
-  const sorted = small === undefined ? ranked.errors : op.where(op.greaterOrEqual(ranked.errors, small.start), ranked.errors, 0);
+  // A row with fewer errors than the longest one has some below the start among its ranks: these are counted. Without
+  // foreground nothing is, and the first rank has all the weight.
+  const start = small && op.where(op.less(counts, 1), -1, small.start);
+  const sorted = start === undefined ? ranked.errors : op.where(op.greaterOrEqual(ranked.errors, start), ranked.errors, 0);
   const losses = rowSums(op, op.mul(sorted, ranked.weights), ranked.layout);
   const summed = op.reduceSum(op.mul(losses, op.reshape(shares, [-1])), [0]);
   const value = counted === undefined ? summed : op.add(summed, op.div(op.reduceSum(counted.losses, [0]), inside));

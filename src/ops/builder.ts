@@ -56,12 +56,19 @@ export class OpBuilder {
   }
 
   scalar(dtype: DataType, value: number): Value {
-    return this.constant(tensorOf(dtype, [], [value]));
+    return this.known(`${dtype} ${Object.is(value, -0) ? "-0" : value}`, () => tensorOf(dtype, [], [value]));
+  }
+
+  /** A constant asked for often, found without making its tensor again. */
+  private known(key: string, make: () => Tensor): Value {
+    const value = this.constants.get(key) ?? this.constant(make());
+    this.constants.set(key, value);
+    return value;
   }
 
   /** An int64 vector. */
   ints(values: readonly number[]): Value {
-    return this.constant(tensorOf("int64", [values.length], values));
+    return this.known(`ints ${values.join(",")}`, () => tensorOf("int64", [values.length], values));
   }
 
   /** Emits a node of any known operator; returns all its outputs. */
@@ -169,7 +176,6 @@ export class OpBuilder {
   sigmoid = (x: Value): Value => this.emit("Sigmoid", [x]);
   tanh = (x: Value): Value => this.emit("Tanh", [x]);
   reciprocal = (x: Value): Value => this.emit("Reciprocal", [x]);
-  identity = (x: Value): Value => this.emit("Identity", [x]);
   isNaN = (x: Value): Value => this.emit("IsNaN", [x]);
 
   where(condition: Value, a: Operand, b: Operand): Value {
@@ -205,13 +211,8 @@ export class OpBuilder {
     return this.emit("Transpose", [x], { perm });
   }
 
-  squeeze(x: Value, axes: readonly number[]): Value {
-    return this.emit("Squeeze", [x, this.ints(axes)]);
-  }
-
-  unsqueeze(x: Value, axes: readonly number[]): Value {
-    return this.emit("Unsqueeze", [x, this.ints(axes)]);
-  }
+  squeeze = (x: Value, axes: readonly number[]): Value => this.emit("Squeeze", [x, this.ints(axes)]);
+  unsqueeze = (x: Value, axes: readonly number[]): Value => this.emit("Unsqueeze", [x, this.ints(axes)]);
 
   concat(values: readonly Value[], axis: number): Value {
     return this.emit("Concat", values, { axis });
@@ -272,7 +273,6 @@ export class OpBuilder {
   ): Value {
     if (axes?.length === 0) return op === "ReduceSumSquare" ? this.mul(x, x) : x;
     const inputs = axes === undefined ? [x] : [x, this.ints(axes)];
-    // From opset 18 all reductions but ReduceSum take the axes as an input too: one spelling.
     return this.emit(op, inputs, { keepdims: keepdims ? 1 : 0 });
   }
 
@@ -292,7 +292,7 @@ export class OpBuilder {
   }
 }
 
-/** Dimensions of a value whose rank must be known. */
+/** Dimensions of a value of known rank. */
 export function dimsOf(value: Value): readonly Dim[] {
   return value.shape ?? bug(`the rank of ${value.name} is not known`);
 }

@@ -95,9 +95,17 @@ export function resolveAxis(op: string, axis: number, rank: number): number {
   return resolved;
 }
 
+/** Numbers of tensors read before: axes, pads and sizes are asked for again and again. */
+const numbersOf = new WeakMap<Tensor, readonly number[]>();
+
 /** Integers of a constant input; `undefined` if it is not constant. */
 export function constantInts(value: Value | undefined): readonly number[] | undefined {
-  return value?.constant === undefined ? undefined : Array.from(tensorNumbers(value.constant));
+  if (value?.constant === undefined) return undefined;
+  const known = numbersOf.get(value.constant);
+  if (known !== undefined) return known;
+  const numbers = Array.from(tensorNumbers(value.constant));
+  numbersOf.set(value.constant, numbers);
+  return numbers;
 }
 
 /** Integers of an input as far as they are known. */

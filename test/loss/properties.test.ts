@@ -5,6 +5,7 @@ import type { InferenceSession } from "onnxruntime-node";
 import { afterAll, describe, expect, test } from "vitest";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
 import { type Array4, evaluate, type LossRun, type LossSetup, modelFor, openModel, runLoss } from "./harness.ts";
+import { type Input, makeInput, numbers } from "./inputs.ts";
 import { lossReference } from "./reference.ts";
 
 const sessions = new Map<string, Promise<InferenceSession>>();
@@ -22,32 +23,6 @@ async function run(options: LossOptions, logits: Array4, labels: Array4): Promis
 afterAll(async () => {
   for (const session of sessions.values()) await (await session).release();
 });
-
-interface Input {
-  readonly logits: Array4;
-  readonly labels: Array4;
-}
-
-/** A generator of numbers from a seed: fast-check shrinks the seed and the sizes, not each of a thousand logits. */
-function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(1664525, state) + 1013904223) >>> 0;
-    // The low bits of such a generator repeat; mixed, all are good.
-    let x = state;
-    x = Math.imul(x ^ (x >>> 16), 0x45d9f3b);
-    x = Math.imul(x ^ (x >>> 16), 0x45d9f3b);
-    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
-  };
-}
-
-function makeInput(seed: number, n: number, c: number, h: number, w: number, scale: number, size: readonly [number, number] = [h, w], voids = 0.1): Input {
-  const next = numbers(seed);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  const logits = Float32Array.from({ length: n * c * h * w }, () => scale * normal());
-  const labels = Array.from({ length: n * size[0] * size[1] }, () => (next() < voids ? 255 : Math.floor(next() ** 2 * Math.max(2, c))));
-  return { logits: { shape: [n, c, h, w], data: logits }, labels: { shape: [n, ...size], data: labels } };
-}
 
 const sizes = fc.record({
   seed: fc.integer(),

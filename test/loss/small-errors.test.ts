@@ -50,6 +50,15 @@ describe.each([false, true])("dynamic sizes %s", (dynamic) => {
     await expectReference(options, trainedInput(2, 4, 260, 256, 24), dynamic);
   });
 
+  test("an absent class of small probability counts with its largest one", async () => {
+    const { logits, labels } = trainedInput(1, 3, 256, 260, 24);
+    const absent = Float32Array.from({ length: 256 * 260 }, (_, i) => -8 - (i % 7));
+    const data = Float32Array.from([...Array.from(logits.data), ...absent]);
+    const input = { logits: { shape: [1, 4, 256, 260], data }, labels };
+    await expectReference({ ce: { weight: 0 }, lovasz: { classes: "all" } }, input, dynamic);
+    await expectReference({ ce: { weight: 0 }, lovasz: { classes: [3] } }, input, dynamic);
+  });
+
   test("of a net that knows nothing", async () => {
     // 65 000 errors within a narrow range: neighbours swap in float32, and the gradient is a small difference of weights.
     await expectReference({ ce: { weight: 0 } }, trainedInput(1, 3, 256, 257, 0), dynamic, 1e-4);

@@ -54,23 +54,25 @@ const verdicts = {
 const small = (error: number): string => (Number.isFinite(error) ? error.toExponential(1) : "–");
 
 export function checkText({ verdict, logits, inputs, groups }: CheckReport): string {
-  const stepsShown = groups[0]?.steps.filter((_, i) => i % 2 === 0).map(({ step }) => step) ?? [];
-  const error = ({ steps }: GroupResult, step: number) => small(steps.find((result) => result.step === step)?.error ?? Number.NaN);
+  const shown = groups[0]?.along.steps.filter((_, i) => i % 2 === 0).map(({ step }) => step) ?? [];
+  const error = ({ along }: GroupResult, step: number) => small(along.steps.find((result) => result.step === step)?.error ?? Number.NaN);
   const rows = groups.map((group) => [
     group.group,
     count(group.tensors),
     group.verdict,
-    small(group.best),
-    ...stepsShown.map((step) => error(group, step)),
+    small(group.along.best),
+    small(group.across.best),
+    ...shown.map((step) => error(group, step)),
     group.attempts > 1 ? `${group.attempts} points` : "",
   ]);
   return [
     `${verdicts[verdict]}`,
     "",
-    table([["group", "tensors", "verdict", "error", ...stepsShown.map((step) => `h=1/${1 / step}`), ""], ...rows]),
+    table([["group", "tensors", "verdict", "along", "across", ...shown.map((step) => `h=1/${1 / step}`), ""], ...rows]),
     "",
-    `Relative error of the derivative of ${logits} along a random direction, with ${inputs.map(({ name, dims }) => `${name} ${dims.join("×")}`).join(", ")}; h by the size of the weights.`,
-    "Towards small h rounding adds to it, towards large h kinks (ReLU, MaxPool) do: the best two neighbours count.",
+    `Relative errors of the derivative of ${logits}, along the gradient and in a random direction across it; the columns by h, the step`,
+    `as a part of the weights, are those along it. Input: ${inputs.map(({ name, dims }) => `${name} ${dims.join("×")}`).join(", ")}. Towards small h rounding adds to`,
+    "the error, towards large h curvature and kinks (ReLU, MaxPool) do: the best two neighbours count.",
   ].join("\n");
 }
 
