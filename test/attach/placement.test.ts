@@ -117,9 +117,12 @@ async function runs(model: Model): Promise<boolean> {
   }
 }
 
-const haveWebgpu = await runs(
-  modelOf(graphOf([value("x", "float32", [1])], [node("Relu", [value("x", "float32", [1])], [value("y", "float32", [1])])], [value("y", "float32", [1])])),
-);
+async function probe(): Promise<boolean> {
+  const [x, y] = [value("x", "float32", [1]), value("y", "float32", [1])];
+  return runs(modelOf(graphOf([x], [node("Relu", [x], [y])], [y])));
+}
+
+const haveWebgpu = await probe();
 
 /** A node alone, with the types and constants it has in its graph. */
 function alone(single: Node): Model {
