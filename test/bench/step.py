@@ -4,13 +4,14 @@ Both run in one process by turns, the same network with batch normalization fold
 batch, loss options and optimizer; the loss of PyTorch is the textbook one with autograd. Peak memory is that of three
 steps above what the imports take, weights and state included, each side in a process of its own.
 
-    python test/bench/step.py [--networks a,b] [--modes ce,histogram,exact] [--rounds 5] [--out FILE]
+    python test/bench/step.py [--networks a,b] [--modes ce,histogram,exact] [--rounds 5] [--write]
+
+`--write` keeps the results in step.json and the table in README.md.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 import networks
 import numpy as np
 import onnxruntime as ort
+import readme
 import torch
 import torch.nn.functional as F
 from safetensors.numpy import load_file
@@ -163,6 +165,18 @@ def measure(name, mode, model, folder, rounds):
     }
 
 
+def write(rows, rounds):
+    machine = {"cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__, "onnxruntime": ort.__version__}
+    document = {"machine": machine, "shape": SHAPE, "rounds": rounds, "rows": rows}
+    Path(__file__).with_name("step.json").write_text(json.dumps(document, indent=1) + "\n")
+    lines = ["| network | loss | PyTorch ms | graph ms | ratio | PyTorch MB | graph MB | ratio | session |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        times = f"{row['torch_ms']:.0f} | {row['graph_ms']:.0f} | **{row['ratio']:.2f}**"
+        memory = f"{row['torch_mb']:.0f} | {row['graph_mb']:.0f} | {row['memory_ratio']:.2f}"
+        lines.append(f"| {row['network']} | {row['mode']} | {times} | {memory} | {row['session_s']:.1f} s |")
+    readme.replace("step", "\n".join(lines))
+
+
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "--peak":
         base = status("VmRSS")
@@ -176,7 +190,7 @@ def main():
     parser.add_argument("--networks", default=",".join(networks.NETWORKS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     rows = []
     print(f"{'network':22}{'loss':11}{'PyTorch':>9}{'graph':>9}{'ratio':>7}{'MB':>8}{'MB':>8}{'ratio':>7}{'session':>9}")
@@ -191,9 +205,8 @@ def main():
                     f"{name:22}{mode:11}{row['torch_ms']:9.0f}{row['graph_ms']:9.0f}{row['ratio']:7.2f}{row['torch_mb']:8.0f}{row['graph_mb']:8.0f}{row['memory_ratio']:7.2f}{row['session_s']:8.1f}s",
                     flush=True,
                 )
-    if given.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__, "onnxruntime": ort.__version__}
-        Path(given.out).write_text(json.dumps({"machine": machine, "shape": SHAPE, "rounds": given.rounds, "rows": rows}, indent=1) + "\n")
+    if given.write:
+        write(rows, given.rounds)
 
 
 main()
