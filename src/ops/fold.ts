@@ -10,7 +10,8 @@ import type { OutputType } from "./define.ts";
 
 /** Larger results stay nodes: the file would grow, and the runtime folds them when the session starts. */
 const largestFold = 1 << 14;
-const largestFloatFold = 8;
+/** Scales of a Resize up to three dimensions are folded, a vector of channels is not. */
+const largestFloatFold = 5;
 
 type Evaluate = (x: readonly Tensor[], attrs: Readonly<Record<string, unknown>>, type: OutputType, op: string) => ArrayLike<number> | undefined;
 
