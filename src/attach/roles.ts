@@ -1,6 +1,7 @@
 /**
  * What a stored tensor is for, told from how it is read and from its numbers: a parameter, or something that
- * addresses, masks, interpolates or normalizes the picture. Habits of exporters: nothing is assumed of names or positions.
+ * addresses, masks, interpolates or normalizes the picture. Positions say nothing, and names only one thing: that an
+ * exporter made up the ones and zeros of a norm.
  */
 
 import { elementCount } from "../ir/dims.ts";
