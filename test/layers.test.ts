@@ -17,6 +17,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   protobufjs: ["proto"],
   "fast-png": ["train"],
   "onnxruntime-node": ["train"],
+  sharp: ["train"],
   yargs: ["cli"],
 };
 

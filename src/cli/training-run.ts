@@ -8,6 +8,7 @@ import type { Augmentation } from "../train/augment.ts";
 import { encodeCheckpoint, freshProgress, type Progress } from "../train/checkpoint.ts";
 import { Dataset } from "../train/dataset.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
+import { journalLine, type StepEvent } from "../train/journal.ts";
 import { type Layout, layoutOf } from "../train/layout.ts";
 import { type LoopSettings, type StepMetrics, train } from "../train/loop.ts";
 import { pairFiles } from "../train/pairing.ts";
@@ -61,7 +62,11 @@ export async function runTraining(request: RunRequest, output: Output): Promise<
   );
 
   const line = progressLine(schedule.steps);
+  const epochs = (step: number): number => (step * settings.batch) / dataset.size;
+  const images = { images: dataset.size, batch: settings.batch, accumulate: 1 };
+  run.append(journalLine({ event: "start", step: 0, epoch: 0, steps: schedule.steps, ...images, resumed: false, time: new Date().toISOString() }));
   let last: Evaluation | null = null;
+  let began = performance.now();
   const files = new Set(["config.json", "metrics.jsonl"]);
   const save = (name: string, work: () => void): void => {
     work();
@@ -74,16 +79,23 @@ export async function runTraining(request: RunRequest, output: Output): Promise<
     { state: await runtimeState(folder.state), progress: freshProgress(request.seed) },
     {
       onStep(metrics) {
-        run.appendMetrics(metrics);
+        run.append(journalLine(stepEvent(metrics)));
         output.progress(line(metrics, last), { last: metrics.step === schedule.steps });
       },
       ...(evaluator === undefined || validation === undefined
         ? {}
-        : { validate: (state) => evaluate(evaluator, state, validation, { batch: settings.batch }) }),
-      onValidation(step, evaluation) {
+        : {
+            validate: (state) => {
+              began = performance.now();
+              return evaluate(evaluator, state, validation, { batch: settings.batch });
+            },
+          }),
+      onValidation(step, evaluation, best) {
         last = evaluation;
-        const { confusion: _, ...scores } = evaluation;
-        run.appendMetrics({ step, validation: scores });
+        const seconds = (performance.now() - began) / 1000;
+        const { loss, ce, lovasz, miou, pixelAccuracy, iou, pixels, confusion } = evaluation;
+        const scores = { loss, ce, lovasz, miou, pixel_accuracy: pixelAccuracy, iou, pixels, confusion };
+        run.append(journalLine({ event: "val", step, epoch: epochs(step), ...scores, images: validation?.size ?? 0, best, seconds }));
       },
       save({ progress: reached, state }, best) {
         const checkpoint = encodeCheckpoint({ fingerprint: folder.manifest.fingerprint, progress: reached, state });
@@ -95,6 +107,9 @@ export async function runTraining(request: RunRequest, output: Output): Promise<
       },
     },
   );
+  const { step, best, skipped } = progress;
+  const counts = { skipped_steps: skipped, skipped_images: 0 };
+  run.append(journalLine({ event: "end", step, epoch: epochs(step), reason: "done", best, ...counts, time: new Date().toISOString() }));
   await Promise.all([session.close(), evaluator?.close()]);
   return { run: run.dir, steps: progress.step, skipped: progress.skipped, best: progress.best, validation: last, files: [...files].map(run.path) };
 }
@@ -143,6 +158,12 @@ function cropSize(crop: readonly [number, number] | undefined, { height, width }
 function runConfig({ folder, images, masks, validation, threads }: RunRequest, settings: LoopSettings): object {
   const { fingerprint, source, versions } = folder.manifest;
   return { fingerprint, source: source.path, images, masks, validation: validation ?? null, threads, ...settings, versions };
+}
+
+function stepEvent(metrics: StepMetrics): StepEvent {
+  const { step, epoch, loss, ce, lovasz, kept, learningRate, gradNorm, finite, imagesPerSecond, waited } = metrics;
+  const rest = { lr: learningRate, grad_norm: gradNorm, finite, images_per_second: imagesPerSecond, waited };
+  return { event: "step", step, epoch, loss, ce, lovasz, kept, ...rest };
 }
 
 /** Rate and time left from the last steps, not the first ones, which warm up. */

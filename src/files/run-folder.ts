@@ -10,7 +10,8 @@ export interface RunFolder {
   path(name: string): string;
   /** Replaces a file of the run. */
   save(name: string, content: FileContent): void;
-  appendMetrics(entry: object): void;
+  /** Adds a line to `metrics.jsonl`. */
+  append(line: string): void;
 }
 
 /** @throws OhemgenError E110 where the folder exists and is not empty: a run is never mixed with another one. */
@@ -23,7 +24,7 @@ export function createRunFolder(dir: string, config: object): RunFolder {
     dir,
     path,
     save: (name, content) => writeFileAtomically(path(name), content, { force: true }),
-    appendMetrics: (entry) => appendFileSync(path("metrics.jsonl"), `${JSON.stringify(entry)}\n`),
+    append: (line) => appendFileSync(path("metrics.jsonl"), line),
   };
 }
 

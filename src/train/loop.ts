@@ -28,12 +28,15 @@ export interface StepMetrics {
   readonly gradNorm: number;
   /** False: something was not finite, and the state stayed as it was. */
   readonly finite: boolean;
+  readonly imagesPerSecond: number;
+  /** Share of the step's time in which it waited for its pictures. */
+  readonly waited: number;
 }
 
 export interface LoopHooks {
   readonly onStep?: (metrics: StepMetrics) => void;
   readonly validate?: (state: Tensors) => Promise<Evaluation>;
-  readonly onValidation?: (step: number, evaluation: Evaluation) => void;
+  readonly onValidation?: (step: number, evaluation: Evaluation, best: boolean) => void;
   /** The state after a validation; `best` if none was better. */
   readonly save?: (checkpoint: Omit<Checkpoint, "fingerprint">, best: boolean) => void;
 }
@@ -79,13 +82,17 @@ async function trainingStep(
   step: number,
 ): Promise<{ state: Tensors; metrics: StepMetrics }> {
   const rate = learningRate(settings.schedule, step);
-  const feeds = await batchFeeds(trainingBatch(dataset, settings, step), dataset, session, state);
+  const began = performance.now();
+  const batch = trainingBatch(dataset, settings, step);
+  const fed = performance.now();
+  const feeds = await batchFeeds(batch, dataset, session, state);
   feeds.set("learning_rate", await runtimeTensor(Float32Array.of(rate), []));
   const result = await session.run(feeds);
   const valid = scalarOf(result, "valid");
+  const time = Math.max(performance.now() - began, 1e-3);
   const metrics: StepMetrics = {
     step: step + 1,
-    epoch: Math.floor((step * settings.batch) / dataset.size),
+    epoch: ((step + 1) * settings.batch) / dataset.size,
     learningRate: rate,
     loss: scalarOf(result, "loss"),
     ce: result.has("ce") ? scalarOf(result, "ce") : Number.NaN,
@@ -93,6 +100,8 @@ async function trainingStep(
     kept: valid > 0 && result.has("kept") ? scalarOf(result, "kept") / valid : null,
     gradNorm: scalarOf(result, "grad_norm"),
     finite: scalarOf(result, "finite") === 1,
+    imagesPerSecond: (1000 * settings.batch) / time,
+    waited: (fed - began) / time,
   };
   const next = new Map([...state.keys()].map((name) => [name, result.get(`${name}.next`) as Tensors extends ReadonlyMap<string, infer T> ? T : never]));
   return { state: next, metrics };
@@ -101,9 +110,9 @@ async function trainingStep(
 async function validation(state: Tensors, progress: Progress, hooks: LoopHooks): Promise<Progress> {
   const { step } = progress;
   const evaluation = await hooks.validate?.(state);
-  if (evaluation !== undefined) hooks.onValidation?.(step, evaluation);
   const miou = evaluation?.miou ?? null;
   const isBest = miou !== null && (progress.best === null || miou > progress.best.miou);
+  if (evaluation !== undefined) hooks.onValidation?.(step, evaluation, isBest);
   const after = isBest ? { ...progress, best: { step, miou } } : progress;
   hooks.save?.({ progress: after, state: stateTensors(state) }, isBest);
   return after;

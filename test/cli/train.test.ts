@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeMask } from "../../src/train/images.ts";
+import { readJournal } from "../../src/train/journal.ts";
 import { demo, demoModel, type Workplace, workplace } from "./command.ts";
 
 let place: Workplace;
@@ -33,20 +34,12 @@ describe("train", () => {
     expect(stderr).toMatch(/step 3\/3/);
     const files = ["best.onnx", "best.safetensors", "config.json", "last.safetensors", "metrics.jsonl"];
     expect(readdirSync(place.path("a")).sort()).toEqual(files);
-    const metrics = readFileSync(place.path("a/metrics.jsonl"), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line));
-    expect(metrics.map(({ step, validation: scores }) => (scores === undefined ? `step ${step}` : `validation ${step}`))).toEqual([
-      "step 1",
-      "step 2",
-      "validation 2",
-      "step 3",
-      "validation 3",
-    ]);
-    expect(metrics[0]).toMatchObject({ finite: true, loss: expect.any(Number), gradNorm: expect.any(Number) });
+    const events = readJournal(readFileSync(place.path("a/metrics.jsonl"), "utf8"));
+    expect(events.map(({ event, step }) => `${event} ${step}`)).toEqual(["start 0", "step 1", "step 2", "val 2", "step 3", "val 3", "end 3"]);
+    expect(events[1]).toMatchObject({ finite: true, loss: expect.any(Number), grad_norm: expect.any(Number), kept: expect.any(Number) });
     expect(run("b").code).toBe(0);
-    for (const name of files) expect(readFileSync(place.path(`b/${name}`)).equals(readFileSync(place.path(`a/${name}`))), name).toBe(true);
+    for (const name of files.filter((file) => file !== "metrics.jsonl"))
+      expect(readFileSync(place.path(`b/${name}`)).equals(readFileSync(place.path(`a/${name}`))), name).toBe(true);
   });
 
   test("--json --quiet: one document, nothing on stderr; without validation the last state is the best", () => {
