@@ -8,7 +8,7 @@ import type { Model } from "../ir/graph.ts";
 import { tensorNumbers } from "../ir/tensor.ts";
 import { encodeModel } from "../proto/encode.ts";
 import { OhemgenError } from "../support/errors.ts";
-import { type Random, randomStream } from "../train/random.ts";
+import { type Random, randomStream } from "../support/random.ts";
 import { openSession, type RuntimeTensor, runtimeTensor, type Session } from "../train/session.ts";
 
 export interface CheckOptions {

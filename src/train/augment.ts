@@ -3,8 +3,8 @@
  * outside the picture is the mean colour with the ignored label.
  */
 
+import type { Random } from "../support/random.ts";
 import type { Mask, Picture } from "./images.ts";
-import type { Random } from "./random.ts";
 
 export interface Augmentation {
   /** Limits of the random scale, drawn evenly on a logarithmic axis. */

@@ -5,11 +5,11 @@
 
 import { readFileSync } from "node:fs";
 import { OhemgenError } from "../support/errors.ts";
+import { randomStream, shuffled } from "../support/random.ts";
 import { type Augmentation, copyLabels, copyPixels, plainWindow, randomWindow, type Window } from "./augment.ts";
 import { decodeMask, decodePicture, type Mask, type Picture } from "./images.ts";
 import type { LabelType, Layout } from "./layout.ts";
 import type { Pair } from "./pairing.ts";
-import { randomStream, shuffled } from "./random.ts";
 
 export interface Sample {
   readonly pair: Pair;

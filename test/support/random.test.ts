@@ -1,7 +1,7 @@
 /** The generator: known values, exact continuation, streams that do not resemble each other. */
 
 import { describe, expect, test } from "vitest";
-import { Random, randomStream, shuffled } from "../../src/train/random.ts";
+import { Random, randomStream, shuffled } from "../../src/support/random.ts";
 
 describe("random numbers", () => {
   test("sfc32 gives the values of its definition", () => {
