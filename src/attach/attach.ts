@@ -79,6 +79,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
   return {
     logits: plan.heads[0]?.source.name,
     heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, loss: head.loss })),
+    provider: plan.provider,
     batchNorm: options.batchNorm ?? "frozen",
     labelType: plan.labels.dtype,
     labelSize: options.labelSize ?? "full",

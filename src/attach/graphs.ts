@@ -32,7 +32,7 @@ interface Started {
 
 /** The model in a graph of its own, its weights read out of `params`. */
 function start(plan: Plan, normalized: Normalized): Started {
-  const op = new OpBuilder();
+  const op = new OpBuilder(plan.provider);
   const params = op.input("params", "float32", [plan.layout.length]);
   const length = plan.statistics.reduce((sum, statistic) => sum + statistic.length, 0);
   const statistics = plan.statistics.length > 0 ? op.input("running_stats", "float32", [length]) : undefined;
@@ -75,7 +75,7 @@ function flatGradient(started: Started, loss: TotalLoss): Value {
     const known = seeds.get(value);
     seeds.set(value, known === undefined ? seed : op.add(known, seed));
   });
-  const gradients = differentiate(op, forward, seeds, weights, { provider: "any" });
+  const gradients = differentiate(op, forward, seeds, weights);
   const pack = op.scope("params.grad");
   const parts = weights.map((weight) => pack.reshape(gradients.get(weight) ?? pack.filledLike(weight, 0), [-1]));
   return pack.concat(parts, 0);

@@ -1,5 +1,7 @@
 /** Options of `attach` as the library takes them; the command line and `--config` are translated into this. */
 
+import type { Provider } from "../ops/provider.ts";
+
 /** One head: where its logits are and how its loss counts. */
 export interface HeadOptions {
   readonly logits?: string;
@@ -51,4 +53,6 @@ export interface AttachOptions {
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
   readonly channelOrder?: "rgb" | "bgr";
+  /** Which runtime provider the graphs are made for; default: any. */
+  readonly provider?: Provider;
 }

@@ -7,6 +7,7 @@ import type { Model, Value } from "../ir/graph.ts";
 import { typeText } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import { checkForChannels, type ResolvedLossOptions, resolveLossOptions } from "../loss/options.ts";
+import type { Provider } from "../ops/provider.ts";
 import { type OptimizerSettings, resolveOptimizer } from "../optim/options.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
 import { type Normalized, normalize } from "../passes/normalize.ts";
@@ -36,6 +37,7 @@ export interface Statistic {
 
 export interface Plan {
   readonly model: Model;
+  readonly provider: Provider;
   readonly heads: readonly Head[];
   readonly image: Value;
   readonly labels: { readonly dtype: DataType; readonly shape: Shape };
@@ -100,7 +102,8 @@ function runningStatistics(model: Model, targets: readonly Value[]): readonly Va
 function labelType(options: AttachOptions, heads: readonly { classes: number; loss: ResolvedLossOptions }[]): DataType {
   const fits = heads.every(({ classes, loss }) => classes <= 256 && loss.ignoreIndex >= 0 && loss.ignoreIndex <= 255);
   const wanted = options.labelType ?? "auto";
-  if (wanted === "auto") return fits ? "uint8" : "int32";
+  // The WebGPU provider has no type of 8 bits.
+  if (wanted === "auto") return fits && options.provider !== "webgpu" ? "uint8" : "int32";
   return wanted;
 }
 
@@ -168,6 +171,7 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
   });
   return {
     model,
+    provider: options.provider ?? "any",
     heads,
     image,
     labels: {

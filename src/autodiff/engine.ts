@@ -9,7 +9,6 @@ import { type Node, typeText, type Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpAttributes, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes, withDefaults } from "../ops/define.ts";
-import type { Provider } from "../ops/lowerings/provider.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { type GradientRule, nonDifferentiable, type RuleContext } from "./registry.ts";
 import { gradients } from "./rules.ts";
@@ -84,7 +83,6 @@ export function checkRules(active: readonly Node[], path = trainingPath): void {
 }
 
 export interface DifferentiateOptions {
-  readonly provider?: Provider;
   /** What an error about missing rules says. */
   readonly path?: Path;
 }
@@ -129,7 +127,6 @@ export function differentiate(
       ...ruleContext(scope, node, dys, needs),
       after: (gradient) => zeroAfter(order, gradient),
       zero: () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before)),
-      provider: options.provider ?? "any",
     });
     const finished: Value[] = [];
     node.inputs.forEach((value, i) => {
@@ -167,12 +164,7 @@ function largest(gradients: readonly Value[]): Value | undefined {
   return gradients.toSorted((a, b) => size(b) - size(a))[0];
 }
 
-function ruleContext(
-  op: OpBuilder,
-  node: Node,
-  dys: readonly (Value | undefined)[],
-  needs: (index: number) => boolean,
-): Omit<RuleContext, "after" | "zero" | "provider"> {
+function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "after" | "zero"> {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
   const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));

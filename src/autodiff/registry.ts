@@ -3,7 +3,6 @@
 import type { Node, Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import type { OpAttributes, OpName } from "../ops/catalog.ts";
-import type { Provider } from "../ops/lowerings/provider.ts";
 
 type AtLeastFive = readonly [Value, Value, Value, Value, Value, ...Value[]];
 
@@ -28,8 +27,6 @@ export interface RuleContext<K extends OpName = OpName> {
    * recomputed statistics use it, because the runtime would otherwise make them all first and keep them alive.
    */
   readonly zero: () => Value;
-  /** Which runtime provider the lowerings are chosen for. */
-  readonly provider: Provider;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The flags of `attach` and the `--config` file, made into the library's `AttachOptions`; flags win. */
 
 import type { AttachOptions, HeadOptions } from "../attach/options.ts";
+import { providers } from "../ops/provider.ts";
 import { usageError } from "../support/errors.ts";
 import type { OptionSpecs, Values } from "./command.ts";
 import { configOf, merged, readOptionFile } from "./config.ts";
@@ -12,6 +13,7 @@ import { parseNumber, wrongValue } from "./values.ts";
 const where = "Where the loss goes";
 const what = "What is trained";
 const optimizer = "Optimizer";
+const form = "Form";
 const record = "Recorded for the trainer";
 
 export const attachFlags = {
@@ -29,6 +31,7 @@ export const attachFlags = {
   ...optimizerFlags,
   "decay-exclude": { kind: "list", group: optimizer, describe: "patterns of tensors without decay", preset: "those of one dimension" },
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
+  for: { kind: "text", group: form, choices: providers, describe: "execution provider that operators are chosen for", preset: "any" },
   "class-names": { kind: "text", group: record, describe: "file with one class name per line" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
@@ -56,6 +59,7 @@ export function attachOptions(values: AttachValues): AttachOptions {
     mean: values.mean,
     std: values.std,
     channelOrder: values["channel-order"],
+    provider: values.for,
   });
   return values.config === undefined ? flags : (merged(configOf(values.config, configSchema), flags) as AttachOptions);
 }

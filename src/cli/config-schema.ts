@@ -1,5 +1,6 @@
 /** The schema of `--config` files: the options of `attach` under the names of the library's `AttachOptions`. */
 
+import { providers } from "../ops/provider.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
 const number: JsonSchema = { type: "number" };
@@ -88,6 +89,7 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   mean: numbers,
   std: numbers,
   channelOrder: choice("rgb", "bgr"),
+  provider: choice(...providers),
 };
 
 export const configSchema: JsonSchema & { readonly $schema: string; readonly title: string } = {
@@ -109,6 +111,7 @@ export const emitSchema: JsonSchema & { readonly $schema: string; readonly title
     logitsShape: { type: "array", items: size, minItems: 4, maxItems: 4 },
     labelSize: { anyOf: [choice("full", "logits"), { type: "array", items: size, minItems: 2, maxItems: 2 }] },
     labelType: choice("auto", "uint8", "int32", "int64"),
+    provider: choice(...providers),
     optimizer: object(optimizerSettings),
     parameters: size,
   }),

@@ -5,6 +5,7 @@ import type { Dim } from "../ir/dims.ts";
 import type { Model } from "../ir/graph.ts";
 import { type LossKind, lossModel } from "../loss/graph.ts";
 import { checkForChannels, type ResolvedLossOptions, resolveLossOptions } from "../loss/options.ts";
+import type { Provider } from "../ops/provider.ts";
 import { updateModel } from "../optim/graph.ts";
 import { checkedWeightDecay, defaultWeightDecay, resolveOptimizer } from "../optim/options.ts";
 import { encodeModelChunks } from "../proto/encode.ts";
@@ -26,6 +27,7 @@ export interface EmitOptions {
   readonly logitsShape?: readonly Dim[];
   readonly labelSize?: "logits" | "full" | readonly [Dim, Dim];
   readonly labelType?: "auto" | LabelType;
+  readonly provider?: Provider;
   readonly optimizer?: Omit<OptimizerFlags, "kind">;
   /** Elements of the flat vectors. */
   readonly parameters?: Dim;
@@ -45,7 +47,7 @@ export function emitFile(kind: EmitKind, values: EmitValues): { nodes: number; b
 /** @throws OhemgenError (exit code 2) for options of the other kind of graph, or that do not fit together. */
 export function emitModel(kind: EmitKind, options: EmitOptions): Model {
   const isOptimizer = kind === "sgd" || kind === "adamw";
-  const foreign = isOptimizer ? (["preset", "loss", "logitsShape", "labelSize", "labelType"] as const) : (["optimizer", "parameters"] as const);
+  const foreign = isOptimizer ? (["preset", "loss", "logitsShape", "labelSize", "labelType", "provider"] as const) : (["optimizer", "parameters"] as const);
   const wrong = foreign.find((name) => options[name] !== undefined);
   if (wrong !== undefined)
     throw usageError(`${wrong}: not an option of the graph ${kind}`, `It belongs to ${isOptimizer ? "the losses" : "sgd and adamw"}; leave it out.`);
@@ -60,6 +62,7 @@ function emitOptions(values: EmitValues): EmitOptions {
     logitsShape: values["logits-shape"] === undefined ? undefined : parseSizes("logits-shape", values["logits-shape"], 4),
     labelSize: labelSize === undefined || labelSize === "logits" || labelSize === "full" ? labelSize : parseSizes("label-size", labelSize, 2),
     labelType: values["label-type"],
+    provider: values.for,
     optimizer: optimizerSettingsFromFlags(values),
     parameters: values.parameters === undefined ? undefined : parseSizes("parameters", values.parameters, 1)[0],
   });
@@ -72,7 +75,10 @@ function optimizerGraph(kind: "sgd" | "adamw", { optimizer = {}, parameters = "P
   return updateModel(kind, resolveOptimizer({ kind, ...settings }), [{ learningRateFactor: 1, weightDecay: checkedWeightDecay(weightDecay) }], parameters);
 }
 
-function lossGraph(kind: LossKind, { preset, loss, logitsShape = ["N", "C", "H", "W"], labelSize = "logits", labelType = "auto" }: EmitOptions): Model {
+function lossGraph(
+  kind: LossKind,
+  { preset, loss, logitsShape = ["N", "C", "H", "W"], labelSize = "logits", labelType = "auto", provider = "any" }: EmitOptions,
+): Model {
   const options = resolveLossOptions(loss, preset);
   const channels = logitsShape[1];
   checkForChannels(options, typeof channels === "number" ? channels : undefined);
@@ -80,13 +86,15 @@ function lossGraph(kind: LossKind, { preset, loss, logitsShape = ["N", "C", "H",
   return lossModel(kind, {
     logitsShape,
     ...(size === undefined ? {} : { labelSize: size }),
-    labelType: labelType === "auto" ? smallestLabelType(options, channels) : labelType,
+    labelType: labelType === "auto" ? smallestLabelType(options, channels, provider) : labelType,
     options,
+    provider,
   });
 }
 
-/** uint8 if it holds the classes and the ignored label. */
-function smallestLabelType({ ignoreIndex }: ResolvedLossOptions, channels: Dim | undefined): LabelType {
+/** uint8 if it holds the classes and the ignored label; the WebGPU provider has no type of 8 bits. */
+function smallestLabelType({ ignoreIndex }: ResolvedLossOptions, channels: Dim | undefined, provider: Provider): LabelType {
+  if (provider === "webgpu") return "int32";
   const fits = ignoreIndex >= 0 && ignoreIndex <= 255 && (typeof channels !== "number" || channels <= 256);
   return fits ? "uint8" : "int32";
 }

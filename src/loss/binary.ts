@@ -84,10 +84,11 @@ function binaryHistogram(
   options: LovaszOptions,
   factor: number | undefined,
 ): LovaszTerm {
-  const column = op.where(op.greater(positive, 0.5), foregroundColumn(op, p, options.bins), backgroundColumn(op, p, options.bins));
+  const scaled = op.mul(p, options.bins);
+  const column = op.where(op.greater(positive, 0.5), foregroundColumn(op, scaled, options.bins), backgroundColumn(op, scaled));
   // The shares have one column, that of the class 1; the counts have two.
   const only = { ...sets, counts: takeClasses(op, sets.counts, foregroundClass) };
-  return histogramTerm(op, { p, columns: column, shares, sets: only, groups: [{ first: 0, count: 1 }], channels: 1, options }, factor);
+  return histogramTerm(op, { p, scale: 1, columns: column, shares, sets: only, groups: [{ first: 0, count: 1 }], channels: 1, options }, factor);
 }
 
 const largest = 3.4028234663852886e38;

@@ -10,7 +10,7 @@ import type { Labels } from "./labels.ts";
 import type { ResolvedLossOptions } from "./options.ts";
 import { reshapeTo, scalarOf, sumPixels } from "./pixels.ts";
 import { type Selection, selectHard } from "./ranking.ts";
-import { ofOwnClass, ownProbability, type Softmax } from "./softmax.ts";
+import { ownProbability, ownShifted, type Softmax, sumOverClasses } from "./softmax.ts";
 
 type CrossEntropy = ResolvedLossOptions["ce"];
 
@@ -75,7 +75,7 @@ export function crossEntropy(
   scale: number,
 ): { term: CrossEntropyTerm; gradient: PixelGradient } {
   const logSum = op.log(head.exponentialSum);
-  const own = op.sub(logSum, ofOwnClass(op, head.shifted, labels));
+  const own = op.sub(logSum, ownShifted(op, head, labels));
   const { classWeights, labelSmoothing: epsilon } = options;
   const labelWeights = classWeights === null ? undefined : weightOfLabel(op, classWeights, labels);
   const weighted = labelWeights === undefined ? own : op.mul(labelWeights, own);
@@ -97,7 +97,8 @@ export function crossEntropy(
           "float32",
           classWeights.reduce((a, b) => a + b, 0),
         );
-  const inner = op.reduceSum(weights === undefined ? head.shifted : op.mul(head.shifted, weights), [1], true);
+  const shifted = op.sub(head.logits, head.largest);
+  const inner = sumOverClasses(op, weights === undefined ? shifted : op.mul(shifted, weights));
   const spread = op.sub(op.mul(logSum, weightSum), inner);
   const losses = op.add(op.mul(weighted, 1 - epsilon), op.mul(spread, part));
   const term = averageKept(op, losses, labelWeights, selection, labels, options, scale);

@@ -4,6 +4,7 @@ import type { Dim } from "../ir/dims.ts";
 import type { GraphOutput, Model } from "../ir/graph.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
+import type { Provider } from "../ops/provider.ts";
 import { usageError } from "../support/errors.ts";
 import { type LossOutputs, ohemLovasz } from "./loss.ts";
 import type { ResolvedLossOptions } from "./options.ts";
@@ -17,6 +18,8 @@ export interface LossModelRequest {
   readonly labelSize?: readonly [Dim, Dim];
   readonly labelType: "uint8" | "int32" | "int64";
   readonly options: ResolvedLossOptions;
+  /** Which runtime provider the graph is made for; default: any. */
+  readonly provider?: Provider;
 }
 
 /** What a kind leaves out of the options: the term it is not about. */
@@ -45,7 +48,7 @@ export function lossModel(kind: LossKind, request: LossModelRequest): Model {
     throw usageError(`the logits have the shape [${logitsShape.join(",")}]`, "Give N,C,h,w: sizes from 1, or names for sizes of the run.", "E010");
   }
   const [labelHeight, labelWidth] = request.labelSize ?? [height, width];
-  const op = new OpBuilder();
+  const op = new OpBuilder(request.provider);
   const logits = op.input("logits", "float32", logitsShape);
   const labels = op.input("labels", labelType, [images, labelHeight, labelWidth]);
   const loss = ohemLovasz(op.scope("loss"), logits, labels, optionsOfKind(kind, options), { gradient: true });

@@ -16,14 +16,20 @@ import { prefixCounts, rowLayout, rowSums } from "./scan.ts";
  */
 export const columnsOf = (bins: number): number => 2 * bins + 2;
 
-/** Columns of errors of the background: ⌊p·b⌋ as int32. A NaN may come out negative: it must not be an index. */
-export function backgroundColumn(op: OpBuilder, probabilities: Value, bins: number): Value {
-  return op.max(op.cast(op.mul(probabilities, bins), "int32"), 0);
+/**
+ * Columns of errors of the background: ⌊p·b⌋ as int32. A NaN may come out negative: it must not be an index.
+ * @param scaled p·b
+ */
+export function backgroundColumn(op: OpBuilder, scaled: Value): Value {
+  return op.max(op.cast(scaled, "int32"), 0);
 }
 
-/** Columns of errors of the foreground: b + 1 + ⌊(1 − p)·b⌋ as int32. */
-export function foregroundColumn(op: OpBuilder, probabilities: Value, bins: number): Value {
-  return op.add(backgroundColumn(op, op.sub(1, probabilities), bins), bins + 1);
+/**
+ * Columns of errors of the foreground: b + 1 + ⌊(1 − p)·b⌋ as int32.
+ * @param scaled p·b
+ */
+export function foregroundColumn(op: OpBuilder, scaled: Value, bins: number): Value {
+  return op.add(backgroundColumn(op, op.sub(bins, scaled)), bins + 1);
 }
 
 export interface HistogramWeights {

@@ -10,11 +10,11 @@ import { binaryCrossEntropy, binaryLovasz } from "./binary.ts";
 import { type CrossEntropyTerm, crossEntropy, type PixelGradient } from "./cross-entropy.ts";
 import { allWithin, gradientTermLimit, logitsFinite } from "./finite.ts";
 import { type Labels, readLabels } from "./labels.ts";
-import { type LovaszTerm, lovaszSoftmax } from "./lovasz.ts";
+import { type LovaszTerm, lovaszSoftmax, scaleOfMethod } from "./lovasz.ts";
 import { checkForChannels, type ResolvedLossOptions } from "./options.ts";
 import { reshapeTo } from "./pixels.ts";
 import { limitValue } from "./ranking.ts";
-import { probabilities, type Softmax, softmax } from "./softmax.ts";
+import { ofOwnClass, type Probabilities, probabilities, type Softmax, softmax, sumOverClasses } from "./softmax.ts";
 import { upsamplingOf } from "./upsample.ts";
 
 export interface LossOutputs {
@@ -105,31 +105,34 @@ function softmaxTerms(op: OpBuilder, { logits, labels, options, channels, scale,
   const head = softmax(op.scope("softmax"), logits);
   const hard = ce.weight === 0 ? undefined : crossEntropy(op.scope("ce"), head, labels, ce, scale ?? 1);
   const factor = scale === undefined ? undefined : scale * lovasz.weight;
-  const found = lovasz.weight === 0 ? undefined : probabilities(op.scope("softmax"), head, labels, lovasz.ignore === "none");
-  const p = found?.all;
+  const found = lovasz.weight === 0 ? undefined : probabilities(op.scope("softmax"), head, labels, lovasz.ignore === "none", scaleOfMethod(lovasz));
   const surrogate = found && lovaszSoftmax(op.scope("lovasz"), found, labels, channels, lovasz, factor);
   const finite = [logitsFinite(op.scope("finite"), logits)];
   if (scale === undefined) return { ce: hard?.term, lovasz: surrogate, gradient: undefined, finite };
-  const { base, parts } = softmaxGradient(op.scope("gradient"), head, p, hard?.gradient, surrogate?.gradient);
+  const { base, parts } = softmaxGradient(op.scope("gradient"), head, found, hard?.gradient, surrogate?.gradient);
   if (checkTerms) finite.push(...parts.map((part) => allWithin(op.scope("finite"), part, gradientTermLimit)));
   return { ce: hard?.term, lovasz: surrogate, gradient: { base, own: hard?.gradient.own }, finite };
 }
 
-/** p ⊙ (G − ⟨p,G⟩ + pull) − uniform · w, and the factors it is made of. */
+/**
+ * p ⊙ (G − ⟨p,G⟩ + pull) − uniform · w, and the factors it is made of. With p′ = s·p and G′ = G/s, the gradient at p′:
+ * p′ ⊙ (G′ + (pull − ⟨p′,G′⟩)/s).
+ */
 function softmaxGradient(
   op: OpBuilder,
   head: Softmax,
-  p: Value | undefined,
+  scaled: Probabilities | undefined,
   hard: PixelGradient | undefined,
   atProbabilities: Value | undefined,
 ): { base: Value; parts: readonly Value[] } {
-  const dot = p && atProbabilities && op.reduceSum(op.mul(p, atProbabilities), [1], true);
+  const p = scaled?.all;
+  const dot = p && atProbabilities && sumOverClasses(op, op.mul(p, atProbabilities));
   const parts = [...(hard === undefined ? [] : [hard.pull]), ...(dot === undefined ? [] : [dot])];
   const pulled = (): Value => {
     if (p === undefined || atProbabilities === undefined || dot === undefined) {
       return op.mul(head.exponentials, hard === undefined ? 0 : op.div(hard.pull, head.exponentialSum));
     }
-    return op.mul(p, op.add(atProbabilities, hard === undefined ? op.neg(dot) : op.sub(hard.pull, dot)));
+    return op.mul(p, op.add(atProbabilities, op.div(hard === undefined ? op.neg(dot) : op.sub(hard.pull, dot), scaled?.scale ?? 1)));
   };
   const uniform = hard?.uniform;
   if (uniform === undefined) return { base: pulled(), parts };
@@ -142,11 +145,11 @@ function softmaxGradient(
  */
 function completeGradient(op: OpBuilder, { base, own }: TermGradient, labels: Labels, like: Value): Value {
   const { images, height, width } = labels.grid;
-  const wide = op.reshapeLike(base, like);
-  if (own === undefined) return wide;
+  if (own === undefined) return op.reshapeLike(base, like);
   const perPixel = (x: Value) => reshapeTo(op, x, [images, 1, height, width]);
-  const scattered = [wide, perPixel(op.max(labels.index, 0)), perPixel(op.neg(own))];
-  return op.emit("ScatterElements", scattered, { axis: 1, reduction: "add" });
+  // Gathered, lowered and put back: a scatter that adds takes longer than all three.
+  const lowered = op.sub(ofOwnClass(op, base, labels), own);
+  return op.emit("ScatterElements", [op.reshapeLike(base, like), perPixel(op.max(labels.index, 0)), perPixel(lowered)], { axis: 1 });
 }
 
 function binaryTerms(op: OpBuilder, { logits, labels, options, scale, checkTerms }: Head): Terms {

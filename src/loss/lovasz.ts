@@ -28,12 +28,12 @@ import { knownSize, reshapeTo, sumPixels } from "./pixels.ts";
 import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { rowSums } from "./scan.ts";
 import { smallErrors } from "./small-errors.ts";
-import type { Probabilities } from "./softmax.ts";
+import { type Probabilities, sumOverClasses } from "./softmax.ts";
 
 export interface LovaszTerm {
   /** float32 scalar, before its weight. */
   readonly value: Value;
-  /** Gradient at the probabilities (hinge: at the logits) times weight and scale; where asked. */
+  /** Gradient at the probabilities as they were given (hinge: at the logits) times weight and scale; where asked. */
   readonly gradient: Value | undefined;
 }
 
@@ -42,6 +42,9 @@ const groupElements = 1 << 20;
 
 /** The nodes of a graph do not grow with the classes beyond this many groups. */
 const mostGroups = 24;
+
+/** What the probabilities are multiplied by for a method: the histogram's columns then are their whole parts. */
+export const scaleOfMethod = ({ method, bins }: LovaszOptions): number => (method === "histogram" ? bins : 1);
 
 /** Classes of a group: enough rows to rank in parallel, otherwise as few as fill the group. */
 function groupSize(labels: Labels, channels: number, method: LovaszOptions["method"]): number {
@@ -55,7 +58,7 @@ function groupSize(labels: Labels, channels: number, method: LovaszOptions["meth
  */
 export function lovaszSoftmax(
   op: OpBuilder,
-  { all: p, own }: Probabilities,
+  { all: p, own, scale }: Probabilities,
   labels: Labels,
   channels: number | undefined,
   options: LovaszOptions,
@@ -67,7 +70,7 @@ export function lovaszSoftmax(
   const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, channels, options.method));
   if (options.method === "histogram") {
     const columns = columnsOfErrors(op, p, own, labels, options.bins);
-    return histogramTerm(op, { p, columns, shares, sets, groups, channels, options }, factor);
+    return histogramTerm(op, { p, scale, columns, shares, sets, groups, channels, options }, factor);
   }
   const results = groups.map((group) => {
     const scope = scopeOf(op, group);
@@ -93,13 +96,14 @@ function scopeOf(op: OpBuilder, { first }: ClassGroup): OpBuilder {
 
 /** Every class as background, then each pixel's own class as foreground: void pixels stay background. */
 function columnsOfErrors(op: OpBuilder, p: Value, own: Value, labels: Labels, bins: number): Value {
-  const column = op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own, bins));
-  return op.emit("ScatterElements", [backgroundColumn(op, p, bins), op.max(labels.index, 0), column], { axis: 1 });
+  const column = op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own));
+  return op.emit("ScatterElements", [backgroundColumn(op, p), op.max(labels.index, 0), column], { axis: 1 });
 }
 
 export interface HistogramInput {
-  /** float32 [N,C,H·W] */
+  /** p · scale, float32 [N,C,H·W] */
   readonly p: Value;
+  readonly scale: number;
   /** int32 [N,C,H·W] */
   readonly columns: Value;
   readonly shares: Value;
@@ -113,11 +117,15 @@ export interface HistogramInput {
  * Counted in groups of classes (a scatter over more than about 4 M indices takes twice as long for each), looked up
  * once for all of them. Σ ⟨p,G⟩ is shared with the gradient at the logits.
  */
-export function histogramTerm(op: OpBuilder, { p, columns, shares, sets, groups, channels, options }: HistogramInput, factor: number | undefined): LovaszTerm {
+export function histogramTerm(
+  op: OpBuilder,
+  { p, scale, columns, shares, sets, groups, channels, options }: HistogramInput,
+  factor: number | undefined,
+): LovaszTerm {
   const { grid } = sets.labels;
   // A factor of 0 would leave nothing to divide the value out of.
   const inside = factor === undefined || factor === 0 ? 1 : factor;
-  const scaled = op.mul(shares, inside);
+  const scaled = op.mul(shares, inside / scale);
   const results = groups.map((group) => ({ group, ...histogramWeights(scopeOf(op, group), takeClasses(op, columns, group), scaled, sets, group, options) }));
   const table = assembleClasses(
     op,
@@ -126,8 +134,8 @@ export function histogramTerm(op: OpBuilder, { p, columns, shares, sets, groups,
   );
   const rows = reshapeTo(op, table, [-1, columnsOf(options.bins)]);
   const gradient = op.reshapeLike(op.emit("GatherElements", [rows, reshapeTo(op, columns, [-1, grid.area])], { axis: 1 }), p);
-  const dot = sumPixels(op, op.reduceSum(op.mul(p, gradient), [1], true), grid);
-  const value = op.div(op.add(dot, op.sum(results.map((result) => result.value))), inside);
+  const dot = sumPixels(op, sumOverClasses(op, op.mul(p, gradient)), grid);
+  const value = op.div(op.add(dot, op.mul(op.sum(results.map((result) => result.value)), scale)), inside);
   return { value, gradient: factor === undefined ? undefined : factor === 0 ? op.mul(gradient, 0) : gradient };
 }
 

@@ -5,8 +5,7 @@
 
 import type { Graph, Value } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
-import { OpBuilder } from "../ops/builder.ts";
-import { Draft } from "../ops/draft.ts";
+import type { OpBuilder } from "../ops/builder.ts";
 import { bug } from "../support/errors.ts";
 import { columnsOf, weightTable } from "./histogram.ts";
 import { filled, reshapeTo } from "./pixels.ts";
@@ -56,7 +55,7 @@ export function smallErrors(op: OpBuilder, input: SmallErrorsInput): SmallErrors
 function whereNeeded(op: OpBuilder, needed: Value, input: SmallErrorsInput, shares: Value): { signed: Value; losses: Value } {
   const { rows, length } = input.layout;
   const branch = (name: string, build: (inner: OpBuilder) => readonly [Value, Value]): Graph => {
-    const inner = new OpBuilder(new Draft(), `${name}/`);
+    const inner = op.subgraph(name);
     const values = build(inner);
     const outputs = values.map((value, i) => ({ name: i === 0 ? "signed" : "losses", value }));
     return { name, inputs: [], outputs, initializers: [], nodes: neededNodes(inner.draft.nodes, values) };

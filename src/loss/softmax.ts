@@ -4,12 +4,15 @@
  */
 
 import type { Value } from "../ir/graph.ts";
-import type { OpBuilder } from "../ops/builder.ts";
+import { tensorOf } from "../ir/tensor.ts";
+import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import type { Labels } from "./labels.ts";
 
 export interface Softmax {
-  /** z − max z, [N,C,H·W] */
-  readonly shifted: Value;
+  /** z, [N,C,H·W] */
+  readonly logits: Value;
+  /** max z, [N,1,H·W] */
+  readonly largest: Value;
   /** exp(z − max z), [N,C,H·W] */
   readonly exponentials: Value;
   /** Σ exp(z − max z), [N,1,H·W]: between 1 and C. */
@@ -18,22 +21,39 @@ export interface Softmax {
 
 /** @param logits float32 [N,C,H·W] */
 export function softmax(op: OpBuilder, logits: Value): Softmax {
-  const shifted = op.sub(logits, op.reduceMax(logits, [1], true));
-  const exponentials = op.exp(shifted);
-  return { shifted, exponentials, exponentialSum: op.reduceSum(exponentials, [1], true) };
+  const largest = op.reduceMax(logits, [1], true);
+  const exponentials = op.exp(op.sub(logits, largest));
+  return { logits, largest, exponentials, exponentialSum: sumOverClasses(op, exponentials) };
+}
+
+/** z_y − max z, [N,1,H·W]; from the logits, so that the exponentials can take the place of what they are made of. */
+export function ownShifted(op: OpBuilder, { logits, largest }: Softmax, labels: Labels): Value {
+  return op.sub(ofOwnClass(op, logits, labels), largest);
+}
+
+/**
+ * Σ over the classes, [N,C,H·W] → [N,1,H·W]. The CPU provider's ReduceSum over the first of two axes, which is what a
+ * single image leaves, takes ten times as long as a product with ones. On CUDA that product would round to TF32.
+ */
+export function sumOverClasses(op: OpBuilder, x: Value): Value {
+  const [images, channels] = dimsOf(x);
+  if (op.provider !== "cpu" || images !== 1 || typeof channels !== "number") return op.reduceSum(x, [1], true);
+  return op.matmul(op.constant(tensorOf("float32", [1, channels], new Float32Array(channels).fill(1))), x);
 }
 
 export interface Probabilities {
-  /** p, [N,C,H·W] */
+  /** p · scale, [N,C,H·W] */
   readonly all: Value;
-  /** p_i[y_i], [N,1,H·W]; of class 0 at void pixels. */
+  /** p_i[y_i] · scale, [N,1,H·W]; of class 0 at void pixels. */
   readonly own: Value;
+  readonly scale: number;
 }
 
-/** 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks without another pass. */
-export function probabilities(op: OpBuilder, head: Softmax, labels: Labels, keepVoid: boolean): Probabilities {
-  const divisor = keepVoid ? head.exponentialSum : op.where(labels.valid, head.exponentialSum, Number.POSITIVE_INFINITY);
-  return { all: op.div(head.exponentials, divisor), own: op.div(ownExponential(op, head, labels), divisor) };
+/** 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks, and by Σ/scale scales, without another pass. */
+export function probabilities(op: OpBuilder, head: Softmax, labels: Labels, keepVoid: boolean, scale: number): Probabilities {
+  const whole = op.div(head.exponentialSum, scale);
+  const divisor = keepVoid ? whole : op.where(labels.valid, whole, Number.POSITIVE_INFINITY);
+  return { scale, all: op.div(head.exponentials, divisor), own: op.div(ownExponential(op, head, labels), divisor) };
 }
 
 /** p_i[y_i], [N,1,H·W]; of class 0 at void pixels. */
@@ -42,8 +62,8 @@ export function ownProbability(op: OpBuilder, head: Softmax, labels: Labels): Va
 }
 
 /** From the gathered logits, which the cross-entropy needs too: a second gather would cost as much as Exp of all. */
-function ownExponential(op: OpBuilder, { shifted }: Softmax, labels: Labels): Value {
-  return op.exp(ofOwnClass(op, shifted, labels));
+function ownExponential(op: OpBuilder, head: Softmax, labels: Labels): Value {
+  return op.exp(ownShifted(op, head, labels));
 }
 
 /** The element of each pixel's own class: [N,C,H·W] → [N,1,H·W]; of class 0 at void pixels. */

@@ -5,8 +5,7 @@
  */
 
 import type { Graph, Value } from "../ir/graph.ts";
-import { dimsOf, OpBuilder } from "../ops/builder.ts";
-import { Draft } from "../ops/draft.ts";
+import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { type Grid, knownSize, sizeOf } from "./pixels.ts";
 
 export interface Upsampling {
@@ -88,7 +87,7 @@ function whereSizesDiffer(
 ): Value {
   const equal = op.and(op.equal(height, grid.height), op.equal(width, grid.width));
   const branch = (name: string, build: (inner: OpBuilder) => Value): Graph => {
-    const inner = new OpBuilder(new Draft(), `${name}/`);
+    const inner = op.subgraph(name);
     const value = build(inner);
     return { name, inputs: [], outputs: [{ name: "value", value }], initializers: [], nodes: inner.draft.nodes };
   };

@@ -12,6 +12,7 @@ import { type catalog, type OpName, schemaOf } from "./catalog.ts";
 import { type AttributeArguments, encodeAttributes, type OutputType, withDefaults } from "./define.ts";
 import { Draft } from "./draft.ts";
 import { evaluate } from "./fold.ts";
+import type { Provider } from "./provider.ts";
 import { simplify } from "./simplify.ts";
 
 /** A value, or a number that takes the type of the value it meets. */
@@ -25,11 +26,14 @@ export interface EmitOptions {
 }
 
 export class OpBuilder {
+  /** Which runtime provider the lowerings are chosen for. */
+  readonly provider: Provider;
   readonly draft: Draft;
   private readonly prefix: string;
   private readonly constants: Map<string, Value>;
 
-  constructor(draft = new Draft(), prefix = "", constants = new Map<string, Value>()) {
+  constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Map<string, Value>()) {
+    this.provider = provider;
     this.draft = draft;
     this.prefix = prefix;
     this.constants = constants;
@@ -37,7 +41,12 @@ export class OpBuilder {
 
   /** The same graph, with names below `name/`. */
   scope(name: string): OpBuilder {
-    return new OpBuilder(this.draft, `${this.prefix}${name}/`, this.constants);
+    return new OpBuilder(this.provider, this.draft, `${this.prefix}${name}/`, this.constants);
+  }
+
+  /** A graph of its own for the body of an `If`, with names below `name/`. */
+  subgraph(name: string): OpBuilder {
+    return new OpBuilder(this.provider, new Draft(), `${name}/`);
   }
 
   /** A graph input. */
@@ -46,7 +55,7 @@ export class OpBuilder {
   }
 
   constant(tensor: Tensor, name?: string): Value {
-    const small = tensor.bytes.length <= 64 && !tensor.strings;
+    const small = tensor.bytes.length <= 1024 && !tensor.strings;
     const key = small ? `${tensor.dtype}[${tensor.dims}]${tensor.bytes.join(" ")}` : undefined;
     const known = key === undefined ? undefined : this.constants.get(key);
     if (known !== undefined) return known;

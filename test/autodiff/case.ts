@@ -3,7 +3,7 @@
 import type { DataType } from "../../src/ir/dtype.ts";
 import type { Attribute, Attributes, Model, Value } from "../../src/ir/graph.ts";
 import type { Tensor } from "../../src/ir/tensor.ts";
-import type { Provider } from "../../src/ops/lowerings/provider.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import type { Operand } from "./operands.ts";
 
 export interface Case {

@@ -9,7 +9,7 @@ import { isFloat } from "../../src/ir/dtype.ts";
 import type { Model, Value } from "../../src/ir/graph.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
-import type { Provider } from "../../src/ops/lowerings/provider.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import { inline } from "../../src/passes/inline.ts";
 import { normalize } from "../../src/passes/normalize.ts";
 import { buildCase, type Case, caseName, type Form } from "./case.ts";
@@ -56,7 +56,7 @@ function modelOf(op: OpBuilder, inputs: readonly Value[], outputs: readonly { na
 export function differentiateModel(model: Model, wantedNames: ReadonlySet<string>, provider: Provider): Differentiated {
   const normalized = normalize(model);
   const forwardOf = (): { op: OpBuilder; targets: Value[] } => {
-    const op = new OpBuilder();
+    const op = new OpBuilder(provider);
     const values = inline(op, normalized.nodes, new Map(normalized.inputs.map((value) => [value, value])));
     const targets = [...normalized.targets.values()].map((value) => values.get(value) ?? value);
     return { op, targets };
@@ -69,7 +69,7 @@ export function differentiateModel(model: Model, wantedNames: ReadonlySet<string
     if (isFloat(value.dtype)) seeds.set(value, { name: `seed${i}`, dtype: value.dtype, shape: value.shape });
   });
   const wanted = normalized.inputs.filter((value) => wantedNames.has(value.name));
-  const gradients = differentiate(op, op.draft.nodes.slice(), seeds, wanted, { provider });
+  const gradients = differentiate(op, op.draft.nodes.slice(), seeds, wanted);
   const outputs = wanted.flatMap((value) => {
     const gradient = gradients.get(value);
     return gradient === undefined ? [] : [output(op, gradient, `gradient:${value.name}`)];

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
-import type { Provider } from "../../src/ops/lowerings/provider.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import { buildCase, type Case } from "./case.ts";
 import { differentiateModel } from "./check.ts";
 import { drawn, exactly, ints, type Operand, scalar, x } from "./operands.ts";

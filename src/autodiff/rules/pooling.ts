@@ -6,7 +6,7 @@ import { averagePoolGradient, maxPoolGradient } from "../../ops/lowerings/pool-g
 import { defineGradients } from "../registry.ts";
 
 export const pooling = defineGradients({
-  MaxPool: ({ op, node, x: [x], y: [y], dy, attrs, provider }) => [maxPoolGradient(op, node.attributes, attrs, { x, y, dy }, provider)],
+  MaxPool: ({ op, node, x: [x], y: [y], dy, attrs }) => [maxPoolGradient(op, node.attributes, attrs, { x, y, dy })],
   AveragePool: ({ op, x: [x], dy, attrs }) => [averagePoolGradient(op, attrs, x, dy)],
   GlobalAveragePool({ op, x: [x], dy }) {
     const spatial = dimsOf(x).slice(2);

@@ -1,5 +1,6 @@
 /** `ohemgen emit`: a loss or an optimizer as a graph of its own. */
 
+import { providers } from "../../ops/provider.ts";
 import { defineCommand, type OptionSpecs, type Result } from "../command.ts";
 import type { EmitKind } from "../emit-file.ts";
 import { lossFlags } from "../loss-options.ts";
@@ -14,12 +15,13 @@ export const emitFlags = {
   "logits-shape": { kind: "text", describe: "losses: N,C,h,w: sizes, or names of dynamic ones", preset: "N,C,H,W" },
   "label-size": { kind: "text", describe: "losses: logits | full (any size) | H,W", preset: "logits" },
   "label-type": { kind: "text", choices: ["auto", "uint8", "int32", "int64"], describe: "losses: type of the labels", preset: "auto" },
+  for: { kind: "text", choices: providers, describe: "losses: execution provider that operators are chosen for", preset: "any" },
   parameters: { kind: "text", describe: "sgd, adamw: length of the flat vectors, or a name for any", preset: "P" },
   ...lossFlags,
   ...optimizerFlags,
   config: {
     kind: "text",
-    describe: "JSON file with `loss`, `preset`, `logitsShape`, `labelSize`, `labelType`, or `optimizer`, `parameters`; flags win",
+    describe: "JSON file with `loss`, `preset`, `logitsShape`, `labelSize`, `labelType`, `provider`, or `optimizer`, `parameters`; flags win",
   },
 } as const satisfies OptionSpecs;
 

@@ -9,7 +9,6 @@ import type { OpAttributes } from "../catalog.ts";
 import type { WindowAxis } from "./conv-geometry.ts";
 import { shiftedViews } from "./conv-weight-position.ts";
 import { coveringPad, onesKernel, overlaid, restPadded, windowCounts, withoutChannels } from "./pool-windows.ts";
-import type { Provider } from "./provider.ts";
 
 interface PoolOperands {
   readonly x: Value;
@@ -72,9 +71,9 @@ function maxPoolByIndices(op: OpBuilder, attributes: Attributes, { x, y, dy }: P
   return op.reshapeLike(added, x);
 }
 
-export function maxPoolGradient(op: OpBuilder, attributes: Attributes, attrs: OpAttributes<"MaxPool">, operands: PoolOperands, provider: Provider): Value {
+export function maxPoolGradient(op: OpBuilder, attributes: Attributes, attrs: OpAttributes<"MaxPool">, operands: PoolOperands): Value {
   const channels = dimsOf(operands.x)[1];
-  if (provider === "cpu" || typeof channels !== "number") {
+  if (op.provider === "cpu" || typeof channels !== "number") {
     return maxPoolByIndices(op, { ...attributes, storage_order: { type: "int", value: 0 } }, operands);
   }
   return maxPoolByComparison(op, axesOf(attrs), channels, operands);
