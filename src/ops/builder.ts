@@ -192,9 +192,7 @@ export class OpBuilder {
     return this.emit("Where", [condition, x, y]);
   }
 
-  cast(x: Value, to: DataType): Value {
-    return this.emit("Cast", [x], { to: dataTypeCode(to) });
-  }
+  cast = (x: Value, to: DataType): Value => this.emit("Cast", [x], { to: dataTypeCode(to) });
 
   /** Sum of one or more values. */
   sum(values: readonly Value[]): Value {
@@ -216,16 +214,11 @@ export class OpBuilder {
     return isStatic(like.shape) ? this.reshape(x, like.shape) : this.reshape(x, this.shape(like));
   }
 
-  transpose(x: Value, perm: readonly number[]): Value {
-    return this.emit("Transpose", [x], { perm });
-  }
-
+  transpose = (x: Value, perm: readonly number[]): Value => this.emit("Transpose", [x], { perm });
   squeeze = (x: Value, axes: readonly number[]): Value => this.emit("Squeeze", [x, this.ints(axes)]);
   unsqueeze = (x: Value, axes: readonly number[]): Value => this.emit("Unsqueeze", [x, this.ints(axes)]);
 
-  concat(values: readonly Value[], axis: number): Value {
-    return this.emit("Concat", values, { axis });
-  }
+  concat = (values: readonly Value[], axis: number): Value => this.emit("Concat", values, { axis });
 
   /** Equal or given parts along an axis. */
   split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
@@ -240,13 +233,8 @@ export class OpBuilder {
     return this.emit("Slice", steps.every((step) => step === 1) ? inputs : [...inputs, this.ints(steps)]);
   }
 
-  gather(x: Value, indices: Value, axis: number): Value {
-    return this.emit("Gather", [x, indices], { axis });
-  }
-
-  expand(x: Value, shape: Value): Value {
-    return this.emit("Expand", [x, shape]);
-  }
+  gather = (x: Value, indices: Value, axis: number): Value => this.emit("Gather", [x, indices], { axis });
+  expand = (x: Value, shape: Value): Value => this.emit("Expand", [x, shape]);
 
   /** Repeats `x` to the shape of `like`. */
   expandLike(x: Value, like: Value): Value {

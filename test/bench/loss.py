@@ -43,9 +43,10 @@ def inputs(size, kind):
 
 
 def emit(folder, size, method):
-    path = Path(folder) / f"{method}-{size[0]}.onnx"
+    path = Path(folder) / f"{method.replace(' ', '')}-{size[0]}.onnx"
     if not path.exists():
-        flags = ["--logits-shape", f"1,{classes},{size[0]},{size[1]}", "--lovasz-method", method, "-o", str(path)]
+        name, _, provider = method.partition(" --for ")
+        flags = ["--logits-shape", f"1,{classes},{size[0]},{size[1]}", "--lovasz-method", name, "--for", provider or "any", "-o", str(path)]
         subprocess.run(["node", str(command), "emit", "ohem-lovasz", *flags], check=True, stdout=subprocess.DEVNULL)
     return path
 
@@ -97,7 +98,7 @@ def child(variant, height, width, kind, folder):
 
 def times(size, kind, folder, turns):
     logits, labels = inputs(size, kind)
-    variants = ("PyTorch", "exact", "histogram")
+    variants = ("PyTorch", "exact", "exact --for cpu", "histogram", "histogram --for cpu")
     once = {name: runner(name, logits, labels, folder) for name in variants}
     for call in once.values():
         call()
@@ -132,7 +133,7 @@ def table(results):
     for result in results:
         label = f"19×{result['size'][0]}×{result['size'][1]}, {result['logits']}"
         for name, row in result["variants"].items():
-            bar = bars.get((name, result["logits"]))
+            bar = bars.get((name.split()[0], result["logits"]))
             lines.append(
                 f"| {label} | {name} | {row['median_ms']:.0f} | {row['min_ms']:.0f} | {row['ratio']:.3f} | {'' if bar is None else f'{bar:.2f}'} | {row['peak_mb']:.0f} | {row['peak_ratio']:.2f} |"
             )

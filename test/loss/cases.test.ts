@@ -75,10 +75,16 @@ function checkGradient(one: LossCase, got: LossRun, labels: ArrayLike<number>): 
 
 const cases = readCases();
 
-describe.each([false, true])("reference cases, dynamic sizes %s", (dynamic) => {
+const forms = [
+  { name: "fixed sizes", dynamic: false, provider: "any" },
+  { name: "dynamic sizes", dynamic: true, provider: "any" },
+  { name: "fixed sizes, for the CPU", dynamic: false, provider: "cpu" },
+] as const;
+
+describe.each(forms)("reference cases, $name", ({ dynamic, provider }) => {
   test.each(cases.map((one) => [one.name, one] as const))("%s", async (_, one) => {
     const { logits, labels } = inputsOf(one);
-    const setup = { options: one.options, dynamic, labelType: labelTypeOf(labels.data) };
+    const setup = { options: one.options, dynamic, provider, labelType: labelTypeOf(labels.data) };
     const got = await evaluate(setup, logits, labels);
     checkScalars(one, got);
     checkGradient(one, got, labels.data);

@@ -6,6 +6,7 @@ import type { Dim } from "../../src/ir/dims.ts";
 import type { Model } from "../../src/ir/graph.ts";
 import { type LossKind, lossModel } from "../../src/loss/graph.ts";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 
 export interface Array4 {
@@ -46,6 +47,7 @@ export interface LossSetup {
   readonly labelType?: LabelType;
   /** All sizes but the classes are names. */
   readonly dynamic?: boolean;
+  readonly provider?: Provider;
 }
 
 export function modelFor(setup: LossSetup, logits: readonly number[], labels: readonly number[]): Model {
@@ -54,7 +56,7 @@ export function modelFor(setup: LossSetup, logits: readonly number[], labels: re
   const options = resolveLossOptions(setup.options ?? {}, setup.preset);
   const logitsShape: Dim[] = setup.dynamic ? ["N", c, "h", "w"] : [n, c, h, w];
   const labelSize: [Dim, Dim] = setup.dynamic ? ["H", "W"] : [height, width];
-  return lossModel(setup.kind ?? "ohem-lovasz", { logitsShape, labelSize, labelType: setup.labelType ?? "int32", options });
+  return lossModel(setup.kind ?? "ohem-lovasz", { logitsShape, labelSize, labelType: setup.labelType ?? "int32", options, provider: setup.provider ?? "any" });
 }
 
 export async function runLoss(session: ort.InferenceSession, logits: Array4, labels: Array4, labelType: LabelType = "int32"): Promise<LossRun> {
