@@ -86,6 +86,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
     ...(options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes }),
     ...(options.train === undefined ? {} : { train: options.train }),
     ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
+    ...(plan.resetHead === null ? {} : { resetHead: plan.resetHead.classes, seed: plan.resetHead.seed }),
     optimizer: { ...optimizer, weightDecay: plan.layout.groups.reduce((most, group) => Math.max(most, group.weightDecay), 0) },
   };
 }
@@ -123,6 +124,7 @@ export function attach(model: Model, options: AttachOptions = {}): AttachResult 
       frozen: plan.choice.frozen.map(({ stored, reason }) => ({ name: stored.value.name, shape: [...stored.tensor.dims], reason })),
       runningStatistics: plan.statistics.map(({ value, offset, length }) => ({ name: value.name, offset, length })),
       heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, classes: head.classes })),
+      resetHead: plan.resetHead,
       classNames: options.classNames ?? null,
       preprocessing: { mean: options.mean ?? imagenet.mean, std: options.std ?? imagenet.std, channelOrder: options.channelOrder ?? "rgb" },
       session: { enableMemPattern: false, executionMode: "sequential", graphOptimizationLevel: "all" },

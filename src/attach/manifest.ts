@@ -64,6 +64,13 @@ export interface HeadInfo {
   readonly classes: number;
 }
 
+export interface HeadResetInfo {
+  readonly classes: number;
+  readonly seed: number;
+  /** By their names in the file that `export` writes. */
+  readonly tensors: readonly { readonly name: string; readonly shape: readonly number[] }[];
+}
+
 export interface Preprocessing {
   /** Per channel, on pixels scaled to 0…1; the default is ImageNet's. */
   readonly mean: readonly number[];
@@ -85,6 +92,8 @@ export interface Manifest {
   readonly frozen: readonly FrozenInfo[];
   readonly runningStatistics: readonly RunningStatistic[];
   readonly heads: readonly HeadInfo[];
+  /** Layers that were made anew for another number of classes; `export` changes the shapes of these tensors in the source model. */
+  readonly resetHead: HeadResetInfo | null;
   readonly classNames: readonly string[] | null;
   readonly preprocessing: Preprocessing;
   readonly session: { readonly enableMemPattern: false; readonly executionMode: "sequential"; readonly graphOptimizationLevel: "all" };

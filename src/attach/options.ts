@@ -45,6 +45,10 @@ export interface AttachOptions {
   readonly train?: readonly string[];
   readonly freeze?: readonly string[];
   readonly batchNorm?: "frozen" | "batch";
+  /** Fresh last layers for so many classes. */
+  readonly resetHead?: number;
+  /** Of the numbers that `resetHead` draws; default 0. */
+  readonly seed?: number;
   /** Nested as in the loss specification: ce, lovasz, ignoreIndex, upsample; `preset` first. */
   readonly preset?: string;
   readonly loss?: Readonly<Record<string, unknown>>;

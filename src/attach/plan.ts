@@ -14,7 +14,9 @@ import { type Normalized, normalize } from "../passes/normalize.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { checkInputs, imageSizes, inputShapes } from "./inputs.ts";
 import { findLogits, valueByName } from "./logits.ts";
+import type { HeadResetInfo } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
+import { resetHeads } from "./reset-head.ts";
 import { layOut, type StateLayout } from "./state.ts";
 import { chooseTrainable, type StoredTensor, storedTensors, type TrainableChoice } from "./trainable.ts";
 
@@ -39,6 +41,7 @@ export interface Plan {
   readonly model: Model;
   readonly provider: Provider;
   readonly heads: readonly Head[];
+  readonly resetHead: HeadResetInfo | null;
   readonly image: Value;
   readonly labels: { readonly dtype: DataType; readonly shape: Shape };
   readonly choice: TrainableChoice;
@@ -123,11 +126,14 @@ function labelShape(options: AttachOptions, image: Value, heads: readonly Value[
  * @throws OhemgenError for everything that stands in the way, before anything is built
  */
 export function planTraining(file: Model, options: AttachOptions): Plan {
-  const { model, versions } = inlineFunctions(file);
-  checkInputs(model);
+  const inlined = inlineFunctions(file);
+  checkInputs(inlined.model);
   const optimizer = resolveOptimizer(optimizerArguments(options));
-  const sources = sourcesOfHeads(model, options);
+  const sources = sourcesOfHeads(inlined.model, options);
   const targets = sources.map((head) => head.source);
+  const resetting = { classes: options.resetHead ?? 0, seed: options.seed ?? 0 };
+  const reset = options.resetHead === undefined ? undefined : resetHeads(inlined, targets, resetting);
+  const { model, versions } = reset?.inlined ?? inlined;
   const shapes = inputShapes(model, options.inputShapes);
   const batchNorm = options.batchNorm ?? "frozen";
   const statisticValues = runningStatistics(model, targets);
@@ -173,6 +179,7 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
     model,
     provider: options.provider ?? "any",
     heads,
+    resetHead: reset === undefined ? null : { ...resetting, tensors: reset.tensors },
     image,
     labels: {
       dtype: labelType(options, heads),

@@ -82,6 +82,8 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   train: texts,
   freeze: texts,
   batchNorm: choice("frozen", "batch"),
+  resetHead: { type: "integer" },
+  seed: { type: "integer" },
   preset: text,
   loss: lossSchema,
   optimizer,

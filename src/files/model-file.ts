@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Model } from "../ir/graph.ts";
 import { decodeProto } from "../proto/codec.ts";
 import { modelFromProto } from "../proto/decode.ts";
+import { editModel, type ModelEdits } from "../proto/edit.ts";
 import type { ModelProto } from "../proto/messages.ts";
 import { type ExternalPatch, type PatchedModel, patchTensors } from "../proto/patch.ts";
 import { OhemgenError } from "../support/errors.ts";
@@ -76,14 +77,20 @@ function inFile<T>(path: string, work: () => T): T {
   }
 }
 
+export interface PatchedModelOptions extends WriteOptions {
+  /** Made before the numbers are put in. */
+  readonly edits?: ModelEdits | undefined;
+}
+
 /**
  * Writes a copy of the model at `sourcePath` with new numbers in its float tensors (see `patchTensors`); nothing else
  * in the file changes. Data files with new numbers are copied under names made from `outPath`'s; the others keep
  * theirs, and are copied only into another folder. Returns the paths written.
  * @throws OhemgenError E106 (values do not fit), E110 (an output exists), E111 (an output is an input), E112.
  */
-export function writePatchedModel(sourcePath: string, values: ReadonlyMap<string, Float32Array>, outPath: string, options: WriteOptions = {}): string[] {
-  const bytes = readInput(sourcePath);
+export function writePatchedModel(sourcePath: string, values: ReadonlyMap<string, Float32Array>, outPath: string, options: PatchedModelOptions = {}): string[] {
+  const source = readInput(sourcePath);
+  const bytes = options.edits === undefined ? source : editModel(source, options.edits);
   const { model, dataFiles } = patchFile(sourcePath, bytes, values, outPath);
   const copies = dataFiles.filter(({ copied }) => copied);
   const outputs = [...copies.map(({ to }) => join(dirname(outPath), to)), outPath];

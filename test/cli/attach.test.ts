@@ -155,6 +155,42 @@ describe("export", () => {
     expect(again).toEqual(tensorOf("float32", [length], counted));
   });
 
+  test("--ema: the moving average; an error where the state has none", () => {
+    expect(place.run("export", "t", "--ema", "-o", "out.onnx")).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/no moving average.*\[E422\][\s\S]*attach --ema/),
+    });
+    expect(place.run("attach", demoModel, "-o", "e", "--ema", "0.9").code).toBe(0);
+    const state = decodeSafetensors(bytesAt(place.path("e/state.safetensors"))).tensors;
+    const [length = 0] = state.get("params")?.dims ?? [];
+    const vector = (factor: number) =>
+      tensorOf(
+        "float32",
+        [length],
+        Float32Array.from({ length }, (_, i) => factor * i),
+      );
+    writeFileSync(place.path("c.safetensors"), encodeSafetensors(new Map([...state, ["params", vector(1)], ["ema", vector(2)]])));
+    for (const [out, flags, factor] of [
+      ["plain", [], 1],
+      ["ema", ["--ema"], 2],
+    ] as const) {
+      expect(place.run("export", "e", "--checkpoint", "c.safetensors", ...flags, "-o", `${out}.safetensors`).code).toBe(0);
+      const weights = decodeSafetensors(bytesAt(place.path(`${out}.safetensors`))).tensors;
+      for (const { name, shape, offset, length: size } of manifestAt("e").parameters) {
+        const { dims, bytes } = tensorOf(
+          "float32",
+          shape,
+          Float32Array.from({ length: size }, (_, i) => factor * (offset + i)),
+        );
+        expect(weights.get(name)?.dims).toEqual(dims);
+        expect(Buffer.compare(weights.get(name)?.bytes ?? Buffer.of(), bytes)).toBe(0);
+      }
+      expect(place.run("export", "e", "--checkpoint", "c.safetensors", ...flags, "-o", `${out}.onnx`).code).toBe(0);
+    }
+    expect(readFileSync(place.path("ema.onnx")).equals(readFileSync(place.path("plain.onnx")))).toBe(false);
+  });
+
   test("refuses to overwrite, a source that changed, a checkpoint of another folder", () => {
     writeFileSync(place.path("there.onnx"), "");
     expect(place.run("export", "t", "-o", "there.onnx")).toMatchObject({ code: 1, stderr: expect.stringContaining("E110") });

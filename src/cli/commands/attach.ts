@@ -18,6 +18,7 @@ export const attachCommand = defineCommand({
   examples: [
     ["ohemgen attach model.onnx", "train everything, loss at the logits found"],
     ["ohemgen attach model.onnx --freeze 'encoder.*' --optimizer adamw", "train the decoder only"],
+    ["ohemgen attach model.onnx --reset-head 5 --train 'classifier.*'", "a new last layer for 5 classes of your own, trained alone"],
     ["ohemgen attach model.onnx --logits out --aux aux=0.4", "two heads"],
   ],
   async run(values, path): Promise<Result> {
@@ -30,7 +31,7 @@ export const attachCommand = defineCommand({
 });
 
 export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean): string {
-  const { heads, parameters, groups, frozen, runningStatistics } = manifest;
+  const { heads, parameters, groups, frozen, runningStatistics, resetHead } = manifest;
   const trained = parameters.reduce((sum, { length }) => sum + length, 0);
   const rest = frozen.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0);
   const rows = [
@@ -41,6 +42,7 @@ export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean)
     ["trained", `${plural(parameters.length, "tensor")}, ${plural(trained, "number")}${rest === 0 ? "" : ` (${percent(trained / (trained + rest))})`}`],
     ["frozen", frozen.length === 0 ? "none" : frozenText(frozen)],
     ["groups", groups.map(({ length, learningRateFactor, weightDecay }) => `${count(length)} (rate × ${learningRateFactor}, decay ${weightDecay})`).join("; ")],
+    ...(resetHead === null ? [] : [["reset", `${resetHead.tensors.map(({ name, shape }) => `${name} [${shape}]`).join(", ")}`]]),
     ...(runningStatistics.length === 0 ? [] : [["statistics", plural(runningStatistics.length, "tensor")]]),
     [
       dryRun ? "would write" : "written",

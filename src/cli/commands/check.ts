@@ -15,8 +15,8 @@ export const checkCommand = defineCommand({
   options: {
     ep: { kind: "text", choices: ["cuda", "webgpu"], describe: "list nodes of the training graphs that this provider has no kernel for" },
     each: { kind: "flag", describe: "check every tensor on its own" },
-    seed: { kind: "integer", describe: "of picture and directions", preset: "0" },
     ...attachFlags,
+    seed: { kind: "integer", describe: "of picture, directions and --reset-head", min: 0, preset: "0" },
   },
   examples: [
     ["ohemgen check model.onnx", "gradients against differences, a minute or less"],

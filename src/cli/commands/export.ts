@@ -10,6 +10,7 @@ export const exportCommand = defineCommand({
   options: {
     out: { kind: "text", short: "o", required: true, describe: "file to write: .onnx, or .safetensors for the weights alone" },
     checkpoint: { kind: "text", describe: "checkpoint to export", preset: "the initial state" },
+    ema: { kind: "flag", describe: "the moving average of the weights (attach --ema)" },
     model: { kind: "text", describe: "the original model", preset: "where the manifest says" },
     force: { kind: "flag", describe: "replace an existing file" },
   },
