@@ -156,6 +156,7 @@ export function gradientModels(model: Model, options: GradientOptions, weightsAs
     keep: stored.map(({ value }) => value),
     targets: [...new Set([target.value, ...inner])],
     held: inner,
+    batchNorm: "file",
   });
   const { op, values, weights } = start(normalized, stored, weightsAsInputs);
   const now = (value: Value | undefined): Value => (value === undefined ? bug("a tensor that was not built") : (values.get(value) ?? value));
@@ -180,7 +181,8 @@ export function gradientModels(model: Model, options: GradientOptions, weightsAs
       weightsAsInputs && place.kind === "stored"
         ? "float32"
         : (place.tensor?.dtype ?? (place.kind === "input" ? place.value.dtype : floatTypeOf(place.value, producers)));
-    const gradient = op.cast(found.get(value) ?? op.filledLike(value, 0), own);
+    // Not every runtime fills tensors of half precision.
+    const gradient = op.cast(found.get(value) ?? op.expandLike(op.scalar("float32", 0), value), own);
     return { name, type: own, shape: value.shape, zero: !(found.has(value) && (reached.has(value) || value === y)), gradient };
   });
   const output: GraphOutput = { name: of, value: op.cast(y, type) };

@@ -123,11 +123,12 @@ export function differentiate(
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
     const before = latest;
-    const parts = rule({
+    const context: RuleContext = {
       ...ruleContext(scope, node, dys, needs),
       after: (gradient) => zeroAfter(order, gradient),
       zero: () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before)),
-    });
+    };
+    const parts = atNode(node, () => rule(context));
     const finished: Value[] = [];
     node.inputs.forEach((value, i) => {
       const part = parts[i];
@@ -146,6 +147,17 @@ export function differentiate(
     if (gradient !== undefined) result.set(value, gradient);
   }
   return result;
+}
+
+/** A refusal says at which node. */
+function atNode<T>(node: Node, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof OhemgenError) || error.where !== undefined) throw error;
+    const { code, hint } = error;
+    throw new OhemgenError(error.message, { code, where: `node ${node.name || node.op}`, ...(hint === undefined ? {} : { hint }), cause: error });
+  }
 }
 
 /**

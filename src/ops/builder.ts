@@ -7,7 +7,7 @@ import { type Dim, isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, dataTypeCode, isFloat } from "../ir/dtype.ts";
 import type { Attributes, Node, Value } from "../ir/graph.ts";
 import { type Tensor, tensorOf } from "../ir/tensor.ts";
-import { assert, bug } from "../support/errors.ts";
+import { assert, bug, OhemgenError } from "../support/errors.ts";
 import { type catalog, type OpName, schemaOf } from "./catalog.ts";
 import { type AttributeArguments, encodeAttributes, type OutputType, withDefaults } from "./define.ts";
 import { Draft } from "./draft.ts";
@@ -289,7 +289,9 @@ export class OpBuilder {
   }
 }
 
-/** Dimensions of a value of known rank. */
+/** Dimensions of a value of known rank. @throws OhemgenError E131 where it is not known */
 export function dimsOf(value: Value): readonly Dim[] {
-  return value.shape ?? bug(`the rank of ${value.name} is not known`);
+  if (value.shape !== undefined) return value.shape;
+  const hint = "Fix the sizes with --input-shape, or run ONNX shape inference on the model first.";
+  throw new OhemgenError(`the number of dimensions of ${value.name} is not known before the graph runs`, { code: "E131", hint });
 }

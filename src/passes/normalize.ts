@@ -4,10 +4,10 @@
  */
 
 import { isStatic, type Shape } from "../ir/dims.ts";
-import { type DataType, isFloat } from "../ir/dtype.ts";
+import { type DataType, dataTypeCode, dataTypeName, isFloat } from "../ir/dtype.ts";
 import type { Attribute, Attributes, Graph, Model, Node, Value } from "../ir/graph.ts";
 import { capturedValues, neededNodes } from "../ir/needed.ts";
-import { tensorNumbers } from "../ir/tensor.ts";
+import { type Tensor, tensorNumbers } from "../ir/tensor.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes } from "../ops/define.ts";
@@ -15,7 +15,7 @@ import { targetOpset } from "../ops/finish.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
 import { apart } from "./apart.ts";
 import { cloneAttributes } from "./clone.ts";
-import type { ConvertContext } from "./convert/registry.ts";
+import type { BatchNormMode, ConvertContext } from "./convert/registry.ts";
 import { singlePrecision, tensorOfConstant } from "./convert/spelling.ts";
 import { converters, newerOperators } from "./convert.ts";
 import { type Inlined, inlineFunctions } from "./inline-functions.ts";
@@ -28,7 +28,7 @@ export interface NormalizeOptions {
   readonly inputShapes?: ReadonlyMap<string, Shape>;
   /** Constants of the file (initializers, or outputs of Constant nodes) that stay values. */
   readonly keep?: readonly Value[];
-  readonly batchNorm?: "frozen" | "batch";
+  readonly batchNorm?: BatchNormMode;
   /** Opset per node of a model whose functions are inlined already; otherwise they are inlined here. */
   readonly versions?: Inlined["versions"];
   /** Values of the file to compute; default: the graph's outputs. */
@@ -50,11 +50,24 @@ export interface Normalized {
 }
 
 function checkOpset(model: Model): number {
-  const version = model.opsets.get("") ?? model.opsets.get("ai.onnx") ?? 1;
+  // A model that imports other domains only has no node of the standard one.
+  const version = model.opsets.get("") ?? model.opsets.get("ai.onnx") ?? (model.opsets.size > 0 ? targetOpset : 1);
   if (version >= oldestOpset && version <= newestOpset) return version;
   throw new OhemgenError(`the model has opset ${version}; ${oldestOpset} to ${newestOpset} are supported`, {
     code: "E132",
     hint: version < oldestOpset ? "Convert it with onnx.version_converter, or export it again." : "Export it with an older opset.",
+  });
+}
+
+const newerTypes = /^(float8|float4|u?int[42]$)/;
+
+/** @throws OhemgenError E133 for element types that came after opset 18 */
+export function checkType(dtype: DataType, where: string): void {
+  if (!newerTypes.test(dtype)) return;
+  throw new OhemgenError(`${where} is ${dtype}, which opset ${targetOpset} does not have`, {
+    code: "E133",
+    where,
+    hint: "Differentiate the model before it is quantized.",
   });
 }
 
@@ -67,6 +80,7 @@ export function normalize(file: Model, options: NormalizeOptions = {}): Normaliz
   const mapped = new Map<Value, Value>();
   const kept = new Map<Value, Value>();
   const statistics = new Map<Value, Value>();
+  for (const { name, dtype } of graph.inputs) checkType(dtype, name);
   const inputs = graph.inputs.map((value) => resized(value, options.inputShapes?.get(value.name)));
   graph.inputs.forEach((value, i) => {
     mapped.set(value, inSingle(op, inputs[i] as Value));
@@ -82,6 +96,7 @@ export function normalize(file: Model, options: NormalizeOptions = {}): Normaliz
     const known = mapped.get(value);
     if (known !== undefined) return known;
     if (value.constant === undefined) return bug(`${value.name} is read before it is made`);
+    checkType(value.constant.dtype, value.name);
     const constant = op.constant(singlePrecision(value.constant), value.name);
     mapped.set(value, constant);
     return constant;
@@ -184,7 +199,9 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
   };
   try {
     const converter = node.domain === "" ? converters[node.op] : undefined;
-    return converter === undefined ? context.same() : converter(context);
+    const results = converter === undefined ? context.same() : converter(context);
+    for (const value of results) if (value !== undefined) checkType(value.dtype, value.name);
+    return results;
   } catch (error) {
     if (!(error instanceof OhemgenError) || error.where !== undefined) throw error;
     throw new OhemgenError(error.message, { code: error.code, where: `node ${node.name}`, ...(error.hint ? { hint: error.hint } : {}), cause: error });
@@ -202,7 +219,13 @@ function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>, v
       hint: `Export the model with opset ${targetOpset}.`,
     });
   }
-  return Object.fromEntries(given.filter(([name]) => Object.hasOwn(specs, name)));
+  return Object.fromEntries(given.filter(([name]) => Object.hasOwn(specs, name)).map(([name, value]) => [name, inSinglePrecision(name, value)]));
+}
+
+/** A type or tensor that an attribute names: floats are float32 here. */
+function inSinglePrecision(name: string, value: unknown): unknown {
+  if (name === "dtype") return isOtherFloat(dataTypeName(value as number) ?? "undefined") ? dataTypeCode("float32") : value;
+  return name === "value" ? singlePrecision(value as Tensor) : value;
 }
 
 /** A node the catalog does not know: kept as it is, its types taken from the file, dynamic sizes known to nobody. */

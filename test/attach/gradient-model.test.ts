@@ -151,6 +151,50 @@ describe("numbers", () => {
     expect(numbers("w.grad")).toEqual([6, 20]);
   });
 
+  test("BatchNormalization in training mode takes the statistics of the batch, and gives the running ones", async () => {
+    const x = value("x", "float32", [4, 1]);
+    const [scale, bias, mean, variance] = [1, 0, 0.5, 2].map((number, i) => constant(`c${i}`, "float32", [1], [number]));
+    const [y, nextMean, nextVariance] = [value("y", "float32", [4, 1]), value("next_mean", "float32", [1]), value("next_variance", "float32", [1])];
+    const attrs = { epsilon: 0.001, momentum: 0.75, training_mode: 1 };
+    const nodes = [node("BatchNormalization", [x, scale, bias, mean, variance], [y, nextMean, nextVariance], { attrs })];
+    const file = modelOf({ ...graphOf([x], nodes, [y, nextMean, nextVariance]), initializers: [scale, bias, mean, variance] as never });
+    const numbers = [1, 2, 4, 5];
+    const statistics = await run(gradientModel(file, { of: "next_variance", wrt: ["x"] }), {
+      x: float([4, 1], numbers),
+      "next_variance.grad": float([1], [1]),
+    });
+    // Mean 3, biased variance 2.5; d variance/dx = (x - mean)/2.
+    expect(statistics["next_variance"]?.data[0]).toBeCloseTo(0.75 * 2 + 0.25 * 2.5, 6);
+    numbers.forEach((number, i) => expect(statistics["x.grad"]?.data[i]).toBeCloseTo((0.25 * (number - 3)) / 2, 6));
+    const out = await run(gradientModel(file, { of: "y", wrt: ["x", "c0"] }), { x: float([4, 1], numbers), "y.grad": float([4, 1], [1, 1, 1, 1]) });
+    numbers.forEach((number, i) => expect(out["y"]?.data[i]).toBeCloseTo((number - 3) / Math.sqrt(2.501), 5));
+    // A constant added to all of y cannot come from x, and scale times nothing sums to 0.
+    for (const gradient of [...(out["x.grad"]?.data ?? []), ...(out["c0.grad"]?.data ?? [])]) expect(gradient).toBeCloseTo(0, 5);
+  });
+
+  test.each([
+    ["asked for by the model", constant("training", "bool", [], [1])],
+    ["asked for at run time", value("training", "bool", [])],
+  ] as const)("Dropout in training, %s: the gradient passes what was kept", async (_about, training) => {
+    const x = value("x", "float32", [400]);
+    const ratio = constant("ratio", "float32", [], [0.25]);
+    const y = value("y", "float32", [400]);
+    const file = modelOf({
+      ...graphOf(training.constant === undefined ? [x, training] : [x], [node("Dropout", [x, ratio, training], [y])], [y]),
+      initializers: training.constant === undefined ? [ratio] : [ratio, training],
+    });
+    const ones = new Array<number>(400).fill(1);
+    const result = gradientModel(file, { of: "y", wrt: ["x"] });
+    const feeds = { x: float([400], ones), "y.grad": float([400], ones) };
+    const on = await run(result, { ...feeds, training: tensorOf("bool", [], [1]) });
+    expect(on["x.grad"]?.data).toEqual(on["y"]?.data);
+    const kept = on["y"]?.data.filter((number) => number !== 0) ?? [];
+    expect(kept.length).toBeGreaterThan(250);
+    expect(kept.length).toBeLessThan(350);
+    for (const number of kept) expect(number).toBeCloseTo(4 / 3, 5);
+    if (training.constant === undefined) expect((await run(result, { ...feeds, training: tensorOf("bool", [], [0]) }))["x.grad"]?.data).toEqual(ones);
+  });
+
   test("an output that is a copy of an input", async () => {
     const [x, y] = [value("x", "float32", []), value("y", "float32", [])];
     const result = gradientModel(modelOf(graphOf([x], [node("Identity", [x], [y])], [y])), { of: "y", wrt: ["x"] });

@@ -4,6 +4,7 @@ import type { Case } from "./case.ts";
 import { activation } from "./cases/activation.ts";
 import { arithmetic } from "./cases/arithmetic.ts";
 import { convolution } from "./cases/convolution.ts";
+import { decoders } from "./cases/decoders.ts";
 import { linear } from "./cases/linear.ts";
 import { movement } from "./cases/movement.ts";
 import { normalization } from "./cases/normalization.ts";
@@ -23,4 +24,5 @@ export const families: Readonly<Record<string, readonly Case[]>> = {
   normalization,
   sampling,
   recurrent,
+  decoders,
 };

@@ -19,7 +19,7 @@ export const activation = defineGradients({
     return [op.where(positive, dy, op.mul(dy, slope)), op.mul(dy, op.where(positive, 0, x))];
   },
   // The gradient passes where min ≤ x ≤ max, as in PyTorch.
-  Clip({ op, x: [x], optional, dy, zero }) {
+  Clip({ op, x: [x], optional, dy, needs, zero }) {
     const [low, high] = [optional(1), optional(2)];
     let mask: Value | undefined;
     if (low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY)) mask = op.greaterOrEqual(x, op.add(low, zero()));
@@ -28,8 +28,15 @@ export const activation = defineGradients({
       mask = mask === undefined ? below : op.and(mask, below);
     }
     const factor = mask === undefined ? undefined : op.cast(mask, dy.dtype);
-    const toBound = (bound: Value | undefined, hit: (bound: Value) => Value) => (bound === undefined ? undefined : op.mul(dy, op.cast(hit(bound), dy.dtype)));
-    return [factor === undefined ? dy : op.mul(dy, factor), toBound(low, (bound) => op.less(x, bound)), toBound(high, (bound) => op.greater(x, bound))];
+    // y = min(max(x, low), high): where low is above high, y is high whatever x is.
+    const raised = low === undefined ? x : op.max(x, low);
+    const toLow = () => (low === undefined ? undefined : high === undefined ? op.less(x, low) : op.and(op.less(x, low), op.lessOrEqual(low, high)));
+    const toHigh = () => (high === undefined ? undefined : op.greater(raised, high));
+    const toBound = (index: number, hit: () => Value | undefined) => {
+      const mask = needs(index) ? hit() : undefined;
+      return mask && op.mul(dy, op.cast(mask, dy.dtype));
+    };
+    return [factor === undefined ? dy : op.mul(dy, factor), toBound(1, toLow), toBound(2, toHigh)];
   },
   Sigmoid: ({ op, y: [y], dy }) => [op.mul(dy, op.mul(y, op.sub(1, y)))],
   Tanh: ({ op, y: [y], dy }) => [op.mul(dy, op.sub(1, op.mul(y, y)))],
@@ -72,5 +79,12 @@ export const activation = defineGradients({
   },
   // dx = dy - e^y·Σ dy along the axis.
   LogSoftmax: ({ op, y: [y], dy, attrs }) => [op.sub(dy, op.mul(op.exp(y), op.reduceSum(dy, [attrs.axis], true)))],
+  // What was kept was divided by 1 - ratio, if dropping took place at all. The ratio itself only says how often.
+  Dropout({ op, y: [, mask], optional, dy }) {
+    const [ratio, training] = [optional(1) ?? op.scalar(dy.dtype, 0.5), optional(2)];
+    const grown = op.reciprocal(op.sub(1, ratio));
+    const factor = training === undefined ? op.scalar(dy.dtype, 1) : op.where(training, grown, 1);
+    return [op.mul(dy, op.where(mask, factor, 0))];
+  },
   Hardmax: nonDifferentiable,
 });

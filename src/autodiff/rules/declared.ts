@@ -10,6 +10,5 @@ export const declared = defineGradients({
   RandomUniform: nonDifferentiable,
   RandomUniformLike: nonDifferentiable,
   QuantizeLinear: nonDifferentiable,
-  DequantizeLinear: nonDifferentiable,
   NonMaxSuppression: nonDifferentiable,
 });

@@ -23,27 +23,54 @@ function sharedWeightGradient(op: OpBuilder, a: Value, dy: Value): Value {
   return op.matmul(op.transpose(op.reshape(a, [-1, inner]), [1, 0]), op.reshape(dy, [-1, columns]));
 }
 
+/** An index of its own for each repetition of one, as `ii` becomes `ij` and the identity `ij`: a diagonal is a product with it. */
+function withoutDiagonal(term: string, free: readonly string[]): { readonly spelled: string; readonly pairs: readonly (readonly [string, number])[] } {
+  const pairs: (readonly [string, number])[] = [];
+  let spelled = "";
+  [...term].forEach((letter, axis) => {
+    if (!spelled.includes(letter)) spelled += letter;
+    else {
+      const own = free[pairs.length] as string;
+      spelled += own;
+      pairs.push([`${letter}${own}`, axis]);
+    }
+  });
+  return { spelled, pairs };
+}
+
+/** The runtime takes no operand without indices: a scalar gets one of length 1. */
+function indexed(op: OpBuilder, term: string, value: Value, spare: string): readonly [string, Value] {
+  return term === "" ? [spare, op.reshape(value, [1])] : [term, value];
+}
+
 /** The gradient of one operand is the product of dy with the others, its own indices kept. */
 function einsumGradient({ op, node, attrs, dy }: RuleContext<"Einsum">, at: number): Value {
   const operands = node.inputs as readonly Value[];
   const indices = einsumIndices(attrs.equation, operands);
-  const diagonal = indices === undefined || [...indices.terms, indices.result].some((term) => new Set(term).size < term.length);
-  if (diagonal) {
-    throw new OhemgenError(`Einsum "${attrs.equation}" takes a diagonal, or operands of unknown rank`, {
+  if (indices === undefined || new Set(indices.result).size < indices.result.length) {
+    throw new OhemgenError(`Einsum "${attrs.equation}" of operands of unknown rank, or with a diagonal as its result`, {
       code: "E202",
       hint: "Freeze the weights before this Einsum.",
     });
   }
   const { terms, result } = indices;
-  const own = terms[at] as string;
-  const others = terms.filter((_, i) => i !== at);
-  const available = result + others.join("");
-  const kept = [...own].filter((letter) => available.includes(letter)).join("");
-  const values = [dy, ...operands.filter((_, i) => i !== at)];
-  const product = op.emit("Einsum", values, { equation: `${[result, ...others].join(",")}->${kept}` });
+  const free = [..."zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA"].filter((letter) => !(result + terms.join("")).includes(letter));
+  const operand = operands[at] as Value;
+  const { spelled, pairs } = withoutDiagonal(terms[at] as string, free);
+  const spare = free[pairs.length] as string;
+  const diagonals = pairs.map(([term, axis]): readonly [string, Value] => {
+    const square = op.concat([op.dim(operand, axis), op.dim(operand, axis)], 0);
+    return [term, op.emit("EyeLike", [op.expand(op.scalar(dy.dtype, 0), square)])];
+  });
+  const others = terms.flatMap((term, i) => (i === at ? [] : [[term, operands[i] as Value] as const]));
+  const factors = [[result, dy] as const, ...others].map(([term, value]) => indexed(op, term, value, spare)).concat(diagonals);
+  const available = factors.map(([term]) => term).join("");
+  const kept = [...spelled].filter((letter) => available.includes(letter)).join("");
+  const values = factors.map(([, value]) => value);
+  const product = op.emit("Einsum", values, { equation: `${factors.map(([term]) => term).join(",")}->${kept}` });
   // An index of this operand alone was summed over: its gradient is the same everywhere along it.
-  const alone = [...own].flatMap((letter, axis) => (available.includes(letter) ? [] : [axis]));
-  return alone.length === 0 ? product : op.expandLike(op.unsqueeze(product, alone), operands[at] as Value);
+  const alone = [...spelled].flatMap((letter, axis) => (available.includes(letter) ? [] : [axis]));
+  return alone.length === 0 ? product : op.expandLike(op.unsqueeze(product, alone), operand);
 }
 
 export const linear = defineGradients({

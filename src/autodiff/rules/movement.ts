@@ -72,5 +72,9 @@ export const movement = defineGradients({
   },
   Shape: nonDifferentiable,
   ConstantOfShape: nonDifferentiable,
-  Range: nonDifferentiable,
+  // y_i = start + i·delta; the limit only says how many.
+  Range({ op, x: [start, , delta], dy }) {
+    const steps = op.cast(op.emit("Range", [op.scalar("int64", 0), op.squeeze(op.dim(dy, 0), [0]), op.scalar("int64", 1)]), dy.dtype);
+    return [op.reshapeLike(op.reduceSum(dy), start), undefined, op.reshapeLike(op.reduceSum(op.mul(dy, steps)), delta)];
+  },
 });

@@ -1,38 +1,51 @@
 /** Reductions: the gradient is repeated along the reduced axes, weighted by each element's share. */
 
-import { isStatic, productOfDims } from "../../ir/dims.ts";
+import { divideExactly, isStatic, productOfDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
-import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
+import type { OpBuilder } from "../../ops/builder.ts";
 import { reductionAxes } from "../../ops/catalog/reduction.ts";
-import { bug } from "../../support/errors.ts";
+import { constantInts } from "../../ops/define.ts";
 import { defineGradients, nonDifferentiable, type RuleContext } from "../registry.ts";
 import { signOf } from "./sign.ts";
 
 interface Reduced {
-  readonly axes: readonly number[];
+  /** Reduces another tensor of the shape of x along the same axes, keeping them at 1. */
+  readonly along: (reduction: "ReduceSum" | "ReduceProd", value: Value) => Value;
   /** `dy` and `y` with the reduced axes kept at 1. */
   readonly dy: Value;
   readonly y: Value;
 }
 
-function reduced({ op, node, x: [x], y: [y], dy, optional, attrs }: RuleContext<"ReduceSum">): Reduced {
-  const rank = dimsOf(x).length;
-  const axes = reductionAxes({ op: node.op, x: node.inputs }, rank) ?? bug(`${node.op} with axes made at run time`);
-  const noop = attrs.noop_with_empty_axes !== 0 && optional(1) !== undefined && dimsOf(optional(1) as Value)[0] === 0;
-  if (attrs.keepdims !== 0 || noop) return { axes: noop ? [] : axes, dy, y };
+function reduced(context: RuleContext<"ReduceSum">): Reduced {
+  const {
+    op,
+    node,
+    x: [x],
+    y: [y],
+    dy,
+    optional,
+    attrs,
+  } = context;
+  const { noop_with_empty_axes: noop } = attrs;
+  const along: Reduced["along"] = (reduction, value) => op.emit(reduction, [value, optional(1)], { keepdims: 1, noop_with_empty_axes: noop });
+  if (attrs.keepdims !== 0) return { along, dy, y };
+  const axes = x.shape === undefined ? undefined : reductionAxes({ op: node.op, x: node.inputs }, x.shape.length);
+  if (axes === undefined) {
+    // Axes made at run time, or a rank nobody knows: the reduction itself says what the kept shape is.
+    const kept = op.emit(node.op as "ReduceSum", [x, optional(1)], { keepdims: 1, noop_with_empty_axes: noop });
+    return { along, dy: op.reshapeLike(dy, kept), y: kept };
+  }
+  if (noop !== 0 && constantInts(optional(1))?.length === 0) return { along, dy, y };
   const sorted = [...axes].sort((a, b) => a - b);
-  return { axes, dy: op.unsqueeze(dy, sorted), y: op.unsqueeze(y, sorted) };
+  return { along, dy: op.unsqueeze(dy, sorted), y: op.unsqueeze(y, sorted) };
 }
 
-/** Number of elements that each output sums up, as a scalar of the type of `like`. */
-function countAlong(op: OpBuilder, x: Value, axes: readonly number[], like: Value): Value {
-  const count = productOfDims(axes.map((axis) => dimsOf(x)[axis] ?? 1));
-  if (typeof count === "number") return op.scalar(like.dtype, count);
-  const sizes = axes.map((axis) => op.squeeze(op.dim(x, axis), [0]));
-  return op.cast(
-    sizes.reduce((a, b) => op.mul(a, b)),
-    like.dtype,
-  );
+/** Number of elements that each output sums up, as a scalar of the type of `dy`. */
+function countAlong(op: OpBuilder, x: Value, dy: Value): Value {
+  const count = x.shape === undefined || dy.shape === undefined ? undefined : divideExactly(productOfDims(x.shape), productOfDims(dy.shape));
+  if (typeof count === "number") return op.scalar(dy.dtype, count);
+  const size = (value: Value) => op.emit("Size", [value]);
+  return op.cast(op.div(size(x), op.max(size(dy), 1)), dy.dtype);
 }
 
 function spread(op: OpBuilder, dy: Value, x: Value): Value {
@@ -44,9 +57,9 @@ function sharedExtremum(context: RuleContext<"ReduceSum">) {
     op,
     x: [x],
   } = context;
-  const { axes, dy, y } = reduced(context);
+  const { along, dy, y } = reduced(context);
   const hits = op.cast(op.equal(x, y), dy.dtype);
-  return [op.mul(hits, op.div(dy, op.reduceSum(hits, axes, true)))];
+  return [op.mul(hits, op.div(dy, along("ReduceSum", hits)))];
 }
 
 /**
@@ -58,11 +71,11 @@ function productOfOthers(context: RuleContext<"ReduceProd">): Value {
     op,
     x: [x],
   } = context;
-  const { axes } = reduced(context as unknown as RuleContext<"ReduceSum">);
+  const { along } = reduced(context as unknown as RuleContext<"ReduceSum">);
   const zero = op.equal(x, 0);
-  const zeros = op.reduceSum(op.cast(zero, x.dtype), axes, true);
+  const zeros = along("ReduceSum", op.cast(zero, x.dtype));
   const rest = op.where(zero, 1, x);
-  const product = op.emit("ReduceProd", [rest, op.ints(axes)], { keepdims: 1 });
+  const product = along("ReduceProd", rest);
   const alone = op.cast(op.equal(op.sub(zeros, op.cast(zero, x.dtype)), 0), x.dtype);
   return op.mul(op.div(product, rest), alone);
 }
@@ -74,8 +87,8 @@ export const reduction = defineGradients({
       op,
       x: [x],
     } = context;
-    const { axes, dy } = reduced(context);
-    return [spread(op, op.div(dy, countAlong(op, x, axes, dy)), x)];
+    const { dy } = reduced(context);
+    return [spread(op, op.div(dy, countAlong(op, x, dy)), x)];
   },
   ReduceSumSquare: (context) => [context.op.mul(context.op.mul(context.x[0], 2), reduced(context).dy)],
   // The gradient at 0 is 0, as in PyTorch.

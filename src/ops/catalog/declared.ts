@@ -39,10 +39,6 @@ export const declared = {
     attrs: { axis: int(1) },
     infer: (context) => [{ dtype: context.x[2]?.dtype ?? "uint8", shape: required(context, 0).shape }],
   }),
-  DequantizeLinear: defineOp({
-    attrs: { axis: int(1) },
-    infer: (context) => [{ dtype: required(context, 1).dtype, shape: required(context, 0).shape }],
-  }),
   NonMaxSuppression: defineOp({
     attrs: { center_point_box: int(0) },
     infer: (context) => [{ dtype: "int64", shape: [context.fresh(), 3] }],

@@ -2,6 +2,7 @@
 
 import { type Dim, productOfDims } from "../../ir/dims.ts";
 import { constantInts, contentOf, defineOp, type InferContext, int, required, resolveAxis } from "../define.ts";
+import { unknownDims } from "./movement.ts";
 
 type ReduceAttributes = { keepdims: number; noop_with_empty_axes: number };
 
@@ -12,7 +13,10 @@ function reduced(context: InferContext<ReduceAttributes>) {
   if (shape === undefined) return [{ dtype, shape: undefined }];
   const rank = shape.length;
   if (axes === undefined) {
-    return [{ dtype, shape: context.attrs.keepdims ? shape.map(() => context.fresh()) : undefined }];
+    if (context.attrs.keepdims) return [{ dtype, shape: shape.map(() => context.fresh()) }];
+    const [count] = given?.shape ?? [];
+    const kept = typeof count === "number" && count > 0 ? Math.max(0, rank - count) : undefined;
+    return [{ dtype, shape: unknownDims(kept, context.fresh) }];
   }
   if (axes.length === 0 && context.attrs.noop_with_empty_axes) return [{ dtype, shape }];
   const at = new Set(axes.length === 0 ? shape.keys() : axes.map((axis) => resolveAxis(context.op, axis, rank)));

@@ -1,6 +1,6 @@
 /** Gradient of Resize: interpolation is linear and separable, so its transpose is one matrix product per axis. */
 
-import { type Dim, divideExactly, isStatic } from "../../ir/dims.ts";
+import { type Dim, divideExactly, isStatic, sameShape } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import { OhemgenError } from "../../support/errors.ts";
@@ -8,12 +8,16 @@ import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { OpAttributes } from "../catalog.ts";
 import { interpolationMatrix, sizeAlong } from "./interpolation.ts";
 
-/** Scale of each axis of x; `undefined` where it follows from the sizes. */
-function givenScales(attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | undefined)[] {
-  const numbers = scales?.constant === undefined ? undefined : tensorNumbers(scales.constant);
+/** Scale of each axis of x, a scalar where it is made at run time; `undefined` where it follows from the sizes. */
+function givenScales(op: OpBuilder, attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | Value | undefined)[] {
+  const result: (number | Value | undefined)[] = new Array(rank).fill(undefined);
+  if (scales === undefined) return result;
+  const numbers = scales.constant === undefined ? undefined : tensorNumbers(scales.constant);
   const axes = attrs.axes?.map((axis) => (axis < 0 ? axis + rank : axis)) ?? Array.from({ length: rank }, (_, i) => i);
-  const result: (number | undefined)[] = new Array(rank).fill(undefined);
-  if (numbers !== undefined && numbers.length > 0) axes.forEach((axis, i) => (result[axis] = numbers[i]));
+  axes.forEach((axis, i) => {
+    if (numbers === undefined) result[axis] = op.gather(scales, op.scalar("int64", i), 0);
+    else result[axis] = numbers[i];
+  });
   return result;
 }
 
@@ -64,16 +68,21 @@ export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: 
   }
   const from = dimsOf(x);
   const to = dimsOf(dy);
-  const factors = from.map((dim, i) => (dim === to[i] ? 1 : repeatFactor(attrs, dim, to[i] as Dim)));
+  if (sameShape(from, to)) return dy;
+  const given = givenScales(op, attrs, scales, from.length);
+  // A scale that does not divide the sizes evenly moves the positions, also where it rounds to a whole factor.
+  const factors = from.map((dim, i) => {
+    const factor = dim === to[i] ? 1 : repeatFactor(attrs, dim, to[i] as Dim);
+    return given[i] === undefined || given[i] === factor ? factor : undefined;
+  });
   if (isStatic(factors as Dim[]) && factors.every((factor) => factor !== undefined)) return sumOfRepeats(op, x, dy, factors as number[]);
-  const given = givenScales(attrs, scales, from.length);
   let result = dy;
   // The axis that shrinks most first would be cheapest; rows before columns keeps the larger product contiguous.
   for (let axis = from.length - 1; axis >= 0; axis--) {
-    if (from[axis] === to[axis]) continue;
-    const [input, output] = [sizeAlong(op, x, axis), sizeAlong(op, dy, axis)];
     const known = given[axis];
-    const scale = known === undefined ? op.div(output, input) : op.scalar("float32", known);
+    if (from[axis] === to[axis] && (known === undefined || known === 1)) continue;
+    const [input, output] = [sizeAlong(op, x, axis), sizeAlong(op, dy, axis)];
+    const scale = known === undefined ? op.div(output, input) : typeof known === "number" ? op.scalar("float32", known) : known;
     result = applyTransposed(op, interpolationMatrix(op, attrs, { input, output, scale }), result, axis);
   }
   return result;

@@ -1,5 +1,6 @@
 /** Elementwise functions that opset 18 lacks, or that GPU providers have no kernel for, as their formula. */
 
+import { isFloat } from "../../ir/dtype.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { OhemgenError } from "../../support/errors.ts";
@@ -51,9 +52,39 @@ const determinant: Converter = ({ op, node, input }) => {
   return [op.add(op.sub(first, second), third)];
 };
 
+/** Products of the elements before each, as a product over a masked square: exact also where elements are 0. */
+const cumulativeProduct: Converter = ({ op, input, int }) => {
+  const x = input(0);
+  const at = op.reshape(op.cast(input(1), "int64"), [1]);
+  const axis = op.where(op.less(at, 0), op.add(at, op.ints([dimsOf(x).length])), at);
+  const shape = op.shape(x);
+  const product = (from: Value, to: Value) => op.emit("ReduceProd", [op.emit("Slice", [shape, from, to, op.ints([0])]), op.ints([0])], { keepdims: 1 });
+  const length = op.gather(shape, axis, 0);
+  const sides = [product(op.ints([0]), axis), product(op.add(axis, 1), op.ints([dimsOf(x).length]))] as const;
+  const rows = op.reshape(x, op.concat([sides[0], op.ints([1]), length, sides[1]], 0));
+  const steps = op.emit("Range", [op.scalar("int64", 0), op.squeeze(length, [0]), op.scalar("int64", 1)]);
+  const [to, from] = [op.unsqueeze(steps, [1, 2]), op.unsqueeze(steps, [1])];
+  const [late, early] = int("reverse", 0) === 0 ? [to, from] : [from, to];
+  const taken = int("exclusive", 0) === 0 ? op.greaterOrEqual(late, early) : op.greater(late, early);
+  const made = op.emit("ReduceProd", [op.where(taken, rows, 1), op.ints([2])], { keepdims: 0 });
+  return [op.reshapeLike(made, x)];
+};
+
+/** Mod of floats with the sign of the divisor, which the runtime does not have: a - b·⌊a/b⌋. */
+const modulo: Converter = ({ op, input, int, same }) => {
+  const [a, b] = [input(0), input(1)];
+  if (!isFloat(a.dtype) || int("fmod", 0) !== 0) return same();
+  return [op.sub(a, op.mul(b, op.floor(op.div(a, b))))];
+};
+
 export const functions = defineConverters({
   Gelu: gelu,
   Swish: ({ op, input, float }) => [op.mul(input(0), op.sigmoid(op.mul(input(0), float("alpha", 1))))],
+  SwiGLU: ({ op, input, float }) => [op.mul(op.mul(input(0), op.sigmoid(op.mul(input(0), float("alpha", 1)))), input(1))],
+  CumProd: cumulativeProduct,
+  Mod: modulo,
+  // Not every pair of types has a kernel: the exponent takes the type of the base.
+  Pow: ({ op, input, same }) => (isFloat(input(0).dtype) ? [op.pow(input(0), op.cast(input(1), input(0).dtype))] : same()),
   Tan: ({ op, input }) => [op.div(op.emit("Sin", [input(0)]), op.emit("Cos", [input(0)]))],
   Cosh: ({ op, input }) => [cosh(op, input(0))],
   // tanh·cosh keeps the digits that (e^x - e^-x)/2 loses near 0.

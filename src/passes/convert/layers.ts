@@ -32,35 +32,64 @@ function foldedIntoConvolution({ op, node, x, input, float, readers }: ConvertCo
   });
 }
 
-/**
- * Statistics of the batch, over all axes but the channel: y = (x - mean)/√(var + ε)·scale + bias with the biased
- * variance; the running statistics take momentum·old + (1 - momentum)·new, the variance unbiased as PyTorch has it.
- */
-function batchStatistics({ op, node, input, float, updateStatistic }: ConvertContext): Value {
+interface BatchStatistics {
+  readonly y: Value;
+  readonly mean: Value;
+  /** Biased. */
+  readonly variance: Value;
+}
+
+/** Statistics of the batch, over all axes but the channel: y = (x - mean)/√(var + ε)·scale + bias. */
+function batchStatistics({ op, input, float }: ConvertContext): BatchStatistics {
   const x = input(0);
   const rank = dimsOf(x).length;
-  const rows = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
+  const rows = batchAxes(rank);
   const mean = op.reduceMean(x, rows, true);
   const centered = op.sub(x, mean);
   const variance = op.reduceMean(op.mul(centered, centered), rows, true);
   const inv = op.reciprocal(op.sqrt(op.add(variance, float("epsilon", 1e-5))));
   const scaled = op.mul(op.mul(centered, inv), perChannel(op, input(1), rank));
+  return { y: op.add(scaled, perChannel(op, input(2), rank)), mean, variance };
+}
+
+const batchAxes = (rank: number) => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
+
+/** momentum·old + (1 - momentum)·new */
+function blended({ op, float }: ConvertContext, old: Value, next: Value): Value {
   const momentum = float("momentum", 0.9);
-  const sizes = rows.map((axis) => op.squeeze(op.dim(x, axis), [0]));
+  return op.add(op.mul(old, momentum), op.mul(op.reshapeLike(next, old), 1 - momentum));
+}
+
+/** Running statistics as PyTorch keeps them: the variance unbiased. */
+function updateStatistics(context: ConvertContext, { mean, variance }: BatchStatistics): void {
+  const { op, node, input, updateStatistic } = context;
+  const x = input(0);
+  const sizes = batchAxes(dimsOf(x).length).map((axis) => op.squeeze(op.dim(x, axis), [0]));
   const count = op.cast(
     sizes.reduce((a, b) => op.mul(a, b)),
     "float32",
   );
   const unbiased = op.mul(variance, op.div(count, op.max(op.sub(count, 1), 1)));
-  const blend = (old: Value, next: Value) => op.add(op.mul(old, momentum), op.mul(op.reshapeLike(next, old), 1 - momentum));
-  if (node.inputs[3] !== undefined) updateStatistic(node.inputs[3], blend(input(3), mean));
-  if (node.inputs[4] !== undefined) updateStatistic(node.inputs[4], blend(input(4), unbiased));
-  return op.add(scaled, perChannel(op, input(2), rank));
+  if (node.inputs[3] !== undefined) updateStatistic(node.inputs[3], blended(context, input(3), mean));
+  if (node.inputs[4] !== undefined) updateStatistic(node.inputs[4], blended(context, input(4), unbiased));
+}
+
+/** Whether the file has the node in training mode; before opset 14 its further outputs say so. */
+function inTraining({ node, int, version }: ConvertContext): boolean {
+  return version >= 14 ? int("training_mode", 0) !== 0 : node.outputs[1] !== undefined;
 }
 
 const batchNormalization: Converter = (context) => {
   const { op, x, float, batchNorm, input } = context;
-  if (batchNorm === "batch") return [batchStatistics(context)];
+  if (batchNorm === "batch") {
+    const statistics = batchStatistics(context);
+    updateStatistics(context, statistics);
+    return [statistics.y];
+  }
+  if (batchNorm === "file" && inTraining(context)) {
+    const { y, mean, variance } = batchStatistics(context);
+    return [y, blended(context, input(3), mean), blended(context, input(4), variance)];
+  }
   const folded = foldedIntoConvolution(context);
   if (folded !== undefined) return [folded];
   return [op.emit("BatchNormalization", [input(0), ...x.slice(1, 5)], { epsilon: float("epsilon", 1e-5) }, { names: namesOf(context) })];
@@ -127,8 +156,12 @@ const transposedPads: Converter = ({ node, x, input, ints, string, same }) => {
     if (typeof size === "number") return stride * (size - 1) + extra + extent - (sizes[i] as number);
     throw new OhemgenError("ConvTranspose with output_shape and a dynamic size", { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
   });
-  const half = totals.map((total) => Math.floor(total / 2));
-  const rest = totals.map((total, i) => total - (half[i] as number));
+  // A size beyond what the kernel reaches is zeros behind it, which output_padding makes.
+  const beyond = totals.map((total) => Math.max(0, -total));
+  const padding = beyond.map((extra, i) => extra + (ints("output_padding")?.[i] ?? 0));
+  if (beyond.some((extra) => extra > 0)) attrs["output_padding"] = padding;
+  const half = totals.map((total) => Math.floor(Math.max(0, total) / 2));
+  const rest = totals.map((total, i) => Math.max(0, total) - (half[i] as number));
   return same({ attrs: { ...attrs, pads: autoPad === "SAME_UPPER" ? [...half, ...rest] : [...rest, ...half] } });
 };
 

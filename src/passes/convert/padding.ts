@@ -23,6 +23,13 @@ function amountsOfAllAxes(op: OpBuilder, pads: Value, axes: readonly number[], r
   );
 }
 
+/** The same where the axes are made at run time: written into zeros. */
+function amountsAtRunTime(op: OpBuilder, pads: Value, axes: Value, rank: number): Value {
+  const wide = op.cast(axes, "int64");
+  const at = op.where(op.less(wide, 0), op.add(wide, rank), wide);
+  return op.emit("ScatterElements", [op.ints(new Array<number>(2 * rank).fill(0)), op.concat([at, op.add(at, rank)], 0), pads]);
+}
+
 /** x[-begin:] + x + x[:end] along each axis; more than once around where the pads are larger than the axis. */
 function wrapped(op: OpBuilder, x: Value, amounts: readonly number[]): Value {
   const rank = dimsOf(x).length;
@@ -63,8 +70,8 @@ function pad({ op, node, x, input, ints, float, string, version, same }: Convert
   }
   if (x[3] !== undefined) {
     const axes = constantInts(x[3]);
-    if (axes === undefined) throw new OhemgenError("Pad of axes that are made at run time", { code: "E131", where: node.name });
-    amounts = amountsOfAllAxes(op, input(1), axes, dimsOf(input(0)).length);
+    const rank = dimsOf(input(0)).length;
+    amounts = axes === undefined ? amountsAtRunTime(op, input(1), x[3], rank) : amountsOfAllAxes(op, input(1), axes, rank);
   }
   const known = constantInts(amounts);
   if (mode === "constant") return same({ inputs: [x[0], amounts, value], attrs: {} });

@@ -7,6 +7,7 @@ import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { windowAxes } from "../../ops/catalog/network.ts";
 import { constantInts } from "../../ops/define.ts";
 import { convAttributes, extent, type WindowAxis } from "../../ops/lowerings/conv-geometry.ts";
+import { counting } from "../../ops/lowerings/interpolation.ts";
 import { windowCounts, windowSums } from "../../ops/lowerings/pool-windows.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import { explicitPads, impliedPads } from "./layers.ts";
@@ -75,11 +76,47 @@ const maxUnpool: Converter = (context) => {
   const tail = op.ints(axes.map((axis) => axis.size - axis.padBegin - axis.padEnd));
   const strides = op.ints(axes.map((axis) => axis.stride));
   const spatial = op.add(op.mul(op.sub(op.shape(input(0), 2), 1), strides), tail);
-  const shape = x[2] ?? op.concat([op.shape(input(0), 0, 2), spatial], 0);
+  const shape = op.concat([op.shape(input(0), 0, 2), spatial], 0);
   const count = op.emit("ReduceProd", [shape, op.ints([0])], { keepdims: 1 });
   const zeros = op.expand(op.scalar(input(0).dtype, 0), count);
   const flat = op.emit("ScatterElements", [zeros, op.reshape(input(1), [-1]), op.reshape(input(0), [-1])], { axis: 0 });
-  return [op.reshape(flat, shape)];
+  const unpooled = op.reshape(flat, shape);
+  if (x[2] === undefined) return [unpooled];
+  // Positions count in the size that follows from the windows; a larger output has zeros behind it.
+  return [op.emit("Pad", [unpooled, op.concat([op.mul(shape, 0), op.sub(x[2], shape)], 0)])];
+};
+
+/** `[R, bins, size]`: which pixels of an axis lie in each bin of each region, whose ends count. */
+function pixelsOfBins(op: OpBuilder, first: Value, last: Value, bins: number, size: Value): Value {
+  const length = op.max(op.add(op.sub(last, first), 1), 1);
+  const bin = op.div(length, bins);
+  const steps = op.constant(
+    tensorOf(
+      "float32",
+      [1, bins],
+      Float32Array.from({ length: bins }, (_, i) => i),
+    ),
+  );
+  const begin = op.add(op.floor(op.mul(steps, bin)), first);
+  const end = op.add(op.emit("Ceil", [op.mul(op.add(steps, 1), bin)]), first);
+  const pixel = counting(op, size);
+  return op.and(op.greaterOrEqual(pixel, op.unsqueeze(begin, [2])), op.less(pixel, op.unsqueeze(end, [2])));
+}
+
+/** The largest element of each bin, of the rows first, then of the columns; a bin without pixels gives 0. */
+const maxRoiPool: Converter = ({ op, input, ints, float }) => {
+  const [x, regions] = [input(0), input(1)];
+  const [rows, columns] = ints("pooled_shape") as readonly [number, number];
+  const column = (at: number) => op.slice(regions, [{ axis: 1, start: at, end: at + 1 }]);
+  const corner = (at: number) => op.floor(op.add(op.mul(column(at), float("spatial_scale", 1)), 0.5));
+  const sizeOf = (axis: number) => op.cast(op.squeeze(op.dim(x, axis), [0]), "float32");
+  const inRow = pixelsOfBins(op, corner(2), corner(4), rows, sizeOf(2));
+  const inColumn = pixelsOfBins(op, corner(1), corner(3), columns, sizeOf(3));
+  const pictures = op.gather(x, op.cast(op.squeeze(column(0), [1]), "int64"), 0);
+  const lowest = -3.4028234663852886e38;
+  const acrossRows = op.reduceMax(op.where(op.unsqueeze(inRow, [1, 4]), op.unsqueeze(pictures, [2]), lowest), [3]);
+  const across = op.reduceMax(op.where(op.unsqueeze(inColumn, [1, 2]), op.unsqueeze(acrossRows, [3]), lowest), [4]);
+  return [op.where(op.greater(across, lowest), across, 0)];
 };
 
 /** Columns `[N, C·k, L]` laid back over the picture: a transposed convolution of one-hot kernels. */
@@ -106,5 +143,6 @@ export const pooling = defineConverters({
   LpPool: lpPool,
   GlobalLpPool: globalLpPool,
   MaxUnpool: maxUnpool,
+  MaxRoiPool: maxRoiPool,
   Col2Im: columnsToImage,
 });

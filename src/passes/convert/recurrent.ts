@@ -11,6 +11,8 @@ interface Direction {
   readonly fromState: Value;
   readonly inputBias: Value | undefined;
   readonly stateBias: Value | undefined;
+  /** `[3·H]`: how the cell acts on the gates i, o, f. */
+  readonly peepholes: Value | undefined;
 }
 
 interface State {
@@ -36,8 +38,11 @@ const fromState = (op: OpBuilder, h: Value, weights: Direction) => biased(op, op
 /** Gates i, o, f, c̃: c = f·c + i·c̃, h = o·tanh c. */
 const lstmCell: Cell = (op, given, { h, c }, weights) => {
   const [i, o, f, g] = gates(op, op.add(given, fromState(op, h, weights)), 4) as [Value, Value, Value, Value];
-  const next = op.add(op.mul(op.sigmoid(f), c), op.mul(op.sigmoid(i), op.tanh(g)));
-  return { h: op.mul(op.sigmoid(o), op.tanh(next)), c: next };
+  const hidden = dimsOf(g)[1] as number;
+  const [pi, po, pf] = weights.peepholes === undefined ? [] : op.split(weights.peepholes, 0, [hidden, hidden, hidden]);
+  const seeing = (gate: Value, cell: Value, weight: Value | undefined) => (weight === undefined ? gate : op.add(gate, op.mul(cell, weight)));
+  const next = op.add(op.mul(op.sigmoid(seeing(f, c, pf)), c), op.mul(op.sigmoid(seeing(i, c, pi)), op.tanh(g)));
+  return { h: op.mul(op.sigmoid(seeing(o, next, po)), op.tanh(next)), c: next };
 };
 
 const rnnCell: Cell = (op, given, { h, c }, weights) => ({ h: op.tanh(op.add(given, fromState(op, h, weights))), c });
@@ -62,7 +67,7 @@ function direction({ op, input, x }: ConvertContext, at: number, gateCount: numb
   const hidden = dimsOf(input(2))[2] as number;
   const bias = x[3] === undefined ? undefined : op.split(pick(x[3]), 0, [gateCount * hidden, gateCount * hidden]);
   const turned = (value: Value) => op.transpose(pick(value), [1, 0]);
-  return { fromInput: turned(input(1)), fromState: turned(input(2)), inputBias: bias?.[0], stateBias: bias?.[1] };
+  return { fromInput: turned(input(1)), fromState: turned(input(2)), inputBias: bias?.[0], stateBias: bias?.[1], peepholes: x[7] && pick(x[7]) };
 }
 
 /** The initial state of one direction, zeros where it is left out: `[B, H]`. */
@@ -74,20 +79,10 @@ function initial({ op, x, input }: ConvertContext, index: number, at: number): V
 }
 
 function checkPlain(context: ConvertContext): number {
-  const { node, x, input, int } = context;
+  const { node, input, int } = context;
   const [length] = dimsOf(input(0));
   const special = ["activations", "clip", "activation_alpha", "activation_beta"].find((name) => node.attributes[name] !== undefined);
-  const odd =
-    special ??
-    (int("layout", 0) !== 0
-      ? "layout"
-      : int("input_forget", 0) !== 0
-        ? "input_forget"
-        : x[4] !== undefined
-          ? "sequence_lens"
-          : x[7] !== undefined
-            ? "P"
-            : undefined);
+  const odd = special ?? (int("input_forget", 0) === 0 ? undefined : "input_forget");
   if (odd === undefined && typeof length === "number" && length <= longest && typeof dimsOf(input(2))[2] === "number") return length;
   throw new OhemgenError(odd === undefined ? `${node.op} over a dynamic or very long sequence` : `${node.op} with ${odd}`, {
     code: "E131",
@@ -96,9 +91,19 @@ function checkPlain(context: ConvertContext): number {
   });
 }
 
-/** @returns Y `[T, D, B, H]`, the last h and c `[D, B, H]` */
+/** With the batch first (`layout` 1) X, Y and the states are turned: the sequence or the direction comes second. */
 function unrolled(context: ConvertContext, gateCount: number, cell: Cell): readonly Value[] {
-  const { op, input, string } = context;
+  const { op, x, int } = context;
+  if (int("layout", 0) === 0) return sequenceFirst(context, gateCount, cell);
+  const turned = x.map((value, i) => (value !== undefined && (i === 0 || i === 5 || i === 6) ? op.transpose(value, [1, 0, 2]) : value));
+  const inner = { ...context, x: turned, input: (index: number) => turned[index] ?? context.input(index) };
+  const [y, h, c] = sequenceFirst(inner, gateCount, cell) as [Value, Value, Value];
+  return [op.transpose(y, [2, 0, 1, 3]), op.transpose(h, [1, 0, 2]), op.transpose(c, [1, 0, 2])];
+}
+
+/** @returns Y `[T, D, B, H]`, the last h and c `[D, B, H]` */
+function sequenceFirst(context: ConvertContext, gateCount: number, cell: Cell): readonly Value[] {
+  const { op, x, input, string } = context;
   const length = checkPlain(context);
   const steps = Array.from({ length }, (_, t) => t);
   const kind = string("direction", "forward");
@@ -108,8 +113,12 @@ function unrolled(context: ConvertContext, gateCount: number, cell: Cell): reado
     const rows = new Array<Value>(length);
     let state: State = { h: initial(context, 5, at), c: initial(context, 6, at) };
     for (const t of backwards ? steps.toReversed() : steps) {
-      state = cell(op, op.squeeze(op.slice(given, [{ axis: 0, start: t, end: t + 1 }]), [0]), state, weights);
-      rows[t] = op.unsqueeze(state.h, [0]);
+      const next = cell(op, op.squeeze(op.slice(given, [{ axis: 0, start: t, end: t + 1 }]), [0]), state, weights);
+      // Behind its end a sequence gives zeros and keeps its state.
+      const within = x[4] === undefined ? undefined : op.unsqueeze(op.greater(x[4], op.scalar(x[4].dtype, t)), [1]);
+      const kept = (made: Value, before: Value) => (within === undefined ? made : op.where(within, made, before));
+      state = { h: kept(next.h, state.h), c: kept(next.c, state.c) };
+      rows[t] = op.unsqueeze(within === undefined ? next.h : op.where(within, next.h, 0), [0]);
     }
     return { y: op.unsqueeze(op.concat(rows, 0), [1]), h: op.unsqueeze(state.h, [0]), c: op.unsqueeze(state.c, [0]) };
   });

@@ -6,6 +6,9 @@
 import type { Node, Value } from "../../ir/graph.ts";
 import type { OpBuilder } from "../../ops/builder.ts";
 
+/** Which statistics BatchNormalization takes: stored ones, those of the batch, or what the attributes of the node say. */
+export type BatchNormMode = "frozen" | "batch" | "file";
+
 export interface ConvertContext {
   readonly op: OpBuilder;
   /** The node as the file has it. */
@@ -23,7 +26,7 @@ export interface ConvertContext {
   readonly same: (changes?: { inputs?: readonly (Value | undefined)[]; attrs?: Readonly<Record<string, unknown>>; op?: string }) => readonly Value[];
   /** Number of nodes and outputs that read a value of the file. */
   readonly readers: (value: Value | undefined) => number;
-  readonly batchNorm: "frozen" | "batch";
+  readonly batchNorm: BatchNormMode;
   /** Records new running statistics, made by a BatchNormalization in batch mode. */
   readonly updateStatistic: (source: Value, next: Value) => void;
 }

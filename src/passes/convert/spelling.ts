@@ -149,7 +149,13 @@ export const spelling = defineConverters({
     return same({ inputs: [x[0], op.ints([int("k", 1)])], attrs: { axis: int("axis", -1) } });
   },
   Scatter: ({ same, int }) => same({ op: "ScatterElements", attrs: { axis: int("axis", 0) } }),
-  Dropout({ op, node, input, x }) {
+  Dropout({ op, node, input, x, batchNorm, version }) {
+    // As the file has it, training drops where the third input says so, maybe only at run time.
+    const training = version >= 12 ? x[2] : undefined;
+    if (batchNorm === "file" && training !== undefined && numberOf(training) !== 0) {
+      const ratio = x[1] === undefined ? undefined : op.cast(x[1], "float32");
+      return op.emitAll("Dropout", [input(0), ratio, training], {}, { outputs: 2 });
+    }
     // Outside training Dropout passes its input; its mask keeps everything.
     const kept = node.outputs[1] === undefined ? undefined : op.expand(op.constant(tensorOf("bool", [], [1])), op.shape(input(0)));
     return [x[0], kept];
@@ -158,6 +164,16 @@ export const spelling = defineConverters({
   Cast({ node, int, same }) {
     const to = dataTypeName(int("to", 1)) ?? "undefined";
     return same({ attrs: { to: dataTypeCode(isFloat(to) ? "float32" : to) }, op: node.op });
+  },
+  SpaceToDepth({ op, input, int, string, same }) {
+    const block = int("blocksize", 1);
+    if (string("mode", "DCR") === "DCR") return same({ attrs: { blocksize: block } });
+    const x = input(0);
+    const [n, c, b] = [op.dim(x, 0), op.dim(x, 1), op.ints([block])];
+    const [h, w] = [op.div(op.dim(x, 2), block), op.div(op.dim(x, 3), block)];
+    // The channel before the block: [N, C, h, b, w, b] to [N, C, b, b, h, w].
+    const split = op.transpose(op.reshape(x, op.concat([n, c, h, b, w, b], 0)), [0, 1, 3, 5, 2, 4]);
+    return [op.reshape(split, op.concat([n, op.mul(c, block * block), h, w], 0))];
   },
   CastLike: ({ op, input }) => [op.cast(input(0), input(1).dtype)],
   Sum: ({ op, x }) => [op.sum(x.filter((value) => value !== undefined))],

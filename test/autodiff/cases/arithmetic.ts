@@ -1,7 +1,7 @@
 /** Cases of elementwise arithmetic, powers and trigonometry. */
 
 import type { Case } from "../case.ts";
-import { apart, awayFrom, between, constant, data, scalar, x } from "../operands.ts";
+import { apart, awayFrom, between, constant, data, scalar, w, x } from "../operands.ts";
 
 const unary = (op: string, sample = between(-1.5, 1.5), attrs: Record<string, unknown> = {}): Case => ({ op, inputs: [x([2, 3, 2], sample)], attrs });
 
@@ -46,6 +46,13 @@ export const arithmetic: readonly Case[] = [
   unary("Asinh"),
   unary("Acosh", between(1.4, 3)),
   unary("Atanh", between(-0.6, 0.6)),
+  {
+    op: "Mod",
+    about: "with the sign of the divisor",
+    inputs: [x([2, 3], awayFrom([-1.4, -0.7, 0, 0.7, 1.4])), scalar(0.7)],
+    opset: 28,
+    viaNormalized: "the runtime has fmod only",
+  },
   { op: "Mod", about: "fmod of a tensor and a scalar", inputs: [x([2, 3], awayFrom([-1.4, -0.7, 0, 0.7, 1.4])), scalar(0.7)], attrs: { fmod: 1 } },
   {
     op: "Mod",
@@ -67,4 +74,19 @@ export const arithmetic: readonly Case[] = [
   { op: "Einsum", about: "outer product", inputs: [x([2]), x([3])], attrs: { equation: "i,j->ij" } },
   { op: "Einsum", about: "an index only one operand has and the result lacks", inputs: [x([2, 3]), x([2, 4])], attrs: { equation: "ij,ik->i" } },
   { op: "Einsum", about: "transposition", inputs: [x([2, 3, 4])], attrs: { equation: "abc->cab" } },
+  { op: "Clip", about: "bounds that cross", inputs: [x([4], awayFrom([0.5, -0.5])), x([], between(0.45, 0.55)), x([], between(-0.55, -0.45))] },
+  { op: "DequantizeLinear", inputs: [data("int8", [2, 3], [1, -2, 3, 4, -5, 100]), x([]), scalar(3, "int8")] },
+  {
+    op: "DequantizeLinear",
+    about: "per channel",
+    inputs: [data("uint8", [2, 3, 2], [1, 2, 3, 4, 5, 6, 7, 8, 9, 250, 251, 252]), w([3]), constant("uint8", [3], [1, 2, 3])],
+  },
+  {
+    op: "DequantizeLinear",
+    about: "blocks",
+    inputs: [data("int8", [2, 5], [1, -2, 3, 4, -5, 100, 7, 8, -9, 1]), w([2, 3]), constant("int8", [2, 3], [1, 2, 3, 4, 5, 6])],
+    attrs: { axis: 1, block_size: 2 },
+    opset: 21,
+  },
+  { op: "DynamicQuantizeLinear", about: "the scale", inputs: [x([2, 3], apart)], outputs: 3 },
 ];

@@ -79,4 +79,9 @@ export const convolution: readonly Case[] = [
   transposed("depthwise", { x: [2, 3, 3, 4], w: [3, 1, 4, 4] }, { group: 3, strides: [2, 2], pads: [1, 1, 1, 1] }),
   transposed("one dimension", { x: [2, 3, 4], w: [3, 2, 3] }, { strides: [2], pads: [1, 1], output_padding: [1] }),
   transposed("three dimensions", { x: [1, 2, 2, 3, 2], w: [2, 2, 2, 2, 3] }, { strides: [2, 1, 2] }),
+  transposed(
+    "output_shape beyond the kernel",
+    { x: [1, 1, 3, 3], w: [1, 2, 3, 3], staticOnly: "an output shape of its own" },
+    { output_shape: [10, 8], strides: [3, 2] },
+  ),
 ];

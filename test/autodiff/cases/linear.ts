@@ -73,4 +73,6 @@ export const linear: readonly Case[] = [
   { op: "Det", about: "1×1", inputs: [x([3, 1, 1], matrix, [1, 2])] },
   { op: "Det", about: "2×2", inputs: [x([2, 2], matrix, [0, 1])] },
   { op: "Det", about: "3×3, stacked", inputs: [x([2, 2, 3, 3], matrix, [2, 3])] },
+  { op: "Einsum", about: "a diagonal", inputs: [x([2, 3, 3], undefined, [1, 2])], attrs: { equation: "bii->bi" } },
+  { op: "Einsum", about: "a trace with a factor", inputs: [x([3, 3, 3], undefined, [0, 1, 2]), x([3])], attrs: { equation: "iii,i->" } },
 ];

@@ -119,4 +119,14 @@ export const movement: readonly Case[] = [
   { op: "Compress", about: "flattened", inputs: [x([3, 2]), data("bool", [5], [1, 0, 1, 1, 0])] },
   { op: "OneHot", about: "values differentiated", inputs: [data("int64", [2, 3], [0, 1, -1, 2, 5, 3]), scalar(4, "int64"), x([2])], attrs: { axis: 1 } },
   { op: "Upsample", inputs: [x([1, 2, 3, 2]), floats(1, 1, 2, 2)], attrs: { mode: "nearest" }, opset: 9, viaNormalized: "deprecated" },
+  { op: "Range", inputs: [x([]), data("float32", [], [9]), x([], between(1, 2))], viaNormalized: "the number of steps must not change", staticOnly: "scalars" },
+  {
+    op: "SpaceToDepth",
+    about: "channel first",
+    inputs: [x([1, 2, 4, 6], undefined, [2, 3])],
+    attrs: { blocksize: 2, mode: "CRD" },
+    opset: 28,
+    viaNormalized: "the runtime has no such mode",
+  },
+  { op: "Pad", about: "axes made at run time", inputs: [x([3, 4]), constant("int64", [4], [1, 2, 0, 3]), scalar(0.5), data("int64", [2], [-1, 0], [0])] },
 ];

@@ -1,7 +1,7 @@
 /** Cases of pooling. Maxima have no ties here: those have a test of their own. */
 
 import type { Case } from "../case.ts";
-import { apart, awayFrom, between, data, type Sampler, x } from "../operands.ts";
+import { apart, awayFrom, between, constant, data, type Sampler, x } from "../operands.ts";
 
 type Attrs = Record<string, unknown>;
 
@@ -108,5 +108,18 @@ export const pooling: readonly Case[] = [
     inputs: [x([1, 2, 2, 2]), data("int64", [1, 2, 2, 2], [5, 7, 13, 15, 16, 19, 25, 26])],
     attrs: { kernel_shape: [2, 2], strides: [2, 2] },
     staticOnly: "the runtime needs to know how large the result is",
+  },
+  {
+    op: "MaxUnpool",
+    about: "a larger output",
+    inputs: [x([1, 1, 2, 2]), data("int64", [1, 1, 2, 2], [5, 7, 13, 10]), constant("int64", [4], [1, 1, 5, 5])],
+    attrs: { kernel_shape: [2, 2], strides: [2, 2] },
+    viaNormalized: "the runtime counts positions in the larger output",
+    staticOnly: "the output has a size of its own",
+  },
+  {
+    op: "MaxRoiPool",
+    inputs: [x([2, 2, 6, 7], apart), data("float32", [3, 5], [0, 0, 0, 3, 5, 1, 2, 1, 6, 4, 1, 5, 5, 9, 9], [1])],
+    attrs: { pooled_shape: [2, 3], spatial_scale: 0.9 },
   },
 ];

@@ -1,7 +1,7 @@
 /** Cases of reductions, cumulative sums and ranking. */
 
 import type { Case } from "../case.ts";
-import { apart, awayFrom, between, constant, ints, type Sampler, scalar, x } from "../operands.ts";
+import { apart, awayFrom, between, constant, data, ints, type Sampler, scalar, x } from "../operands.ts";
 
 const reduce = (op: string, sample: Sampler = between(-1.5, 1.5)): Case[] => [
   { op, about: "all axes", inputs: [x([2, 3, 2], sample)] },
@@ -9,6 +9,8 @@ const reduce = (op: string, sample: Sampler = between(-1.5, 1.5)): Case[] => [
   { op, about: "negative axes", inputs: [x([2, 3, 2], sample), ints(-1, 0)] },
   { op, about: "negative axes, dropped", inputs: [x([2, 3, 2], sample), ints(-1, 0)], attrs: { keepdims: 0 } },
   { op, about: "empty axes", inputs: [x([2, 3], sample), constant("int64", [0], [])], attrs: { keepdims: 0 } },
+  { op, about: "axes made at run time", inputs: [x([2, 3, 2], sample), data("int64", [2], [-1, 0], [0])] },
+  { op, about: "axes made at run time, dropped", inputs: [x([2, 3, 2], sample), data("int64", [2], [-1, 0], [0])], attrs: { keepdims: 0 } },
   { op, about: "axes as an attribute", inputs: [x([2, 3, 2], sample)], attrs: { axes: [0, 2], keepdims: 0 }, opset: op === "ReduceSum" ? 11 : 13 },
 ];
 

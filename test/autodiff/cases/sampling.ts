@@ -105,4 +105,17 @@ export const sampling: readonly Case[] = [
     opset: 19,
     staticOnly: "offsets and picture give each other's sizes",
   },
+  {
+    op: "Resize",
+    about: "scales made at run time",
+    inputs: [x([1, 2, 4, 5]), undefined, data("float32", [4], [1, 1, 0.6, 1.7], [0])],
+    attrs: { mode: "linear" },
+  },
+  {
+    op: "Resize",
+    about: "a scale that leaves the size",
+    inputs: [x([1, 1, 4, 5]), undefined, floats(1, 1, 1.2, 2)],
+    attrs: { mode: "linear" },
+    staticOnly: "other sizes would change",
+  },
 ];
