@@ -3,7 +3,7 @@
  * outside the picture is the mean colour with the ignored label.
  */
 
-import type { Random } from "../support/random.ts";
+import { type ColourMap, luma, mapColours } from "./colour-jitter.ts";
 import type { Mask, Picture } from "./images.ts";
 
 export interface Augmentation {
@@ -11,9 +11,11 @@ export interface Augmentation {
   readonly scale: readonly [low: number, high: number];
   /** Mirror every other sample. */
   readonly flip: boolean;
+  /** Strength of the colour jitter, 0 for none: see `randomColours`. */
+  readonly color: number;
 }
 
-export const noAugmentation: Augmentation = { scale: [1, 1], flip: false };
+export const noAugmentation: Augmentation = { scale: [1, 1], flip: false, color: 0 };
 
 /** Source pixel of window pixel i: `offset + i / scale` (both counted from pixel centres), from the right if `flip`. */
 export interface Window {
@@ -29,7 +31,7 @@ export interface Window {
 export function randomWindow(
   picture: { readonly width: number; readonly height: number },
   [height, width]: readonly [number, number],
-  { scale: [low, high], flip }: Augmentation,
+  { scale: [low, high], flip }: Omit<Augmentation, "color">,
   random: Random,
 ): Window {
   // All are drawn in any case: the numbers that follow do not depend on the settings.
@@ -50,7 +52,6 @@ export function plainWindow(height: number, width: number, top = 0, left = 0): W
   return { height, width, scale: 1, top, left, flip: false };
 }
 
-/** Where `copyPixels` and `copyLabels` write: sample `index` of a batch. */
 export interface Normalization {
   readonly channels: number;
   readonly mean: readonly number[];
@@ -60,44 +61,69 @@ export interface Normalization {
 
 /**
  * Writes the window as float32 planes `[C,height,width]` at `at`, bilinear, normalized as (x/255 − mean)/std.
- * Outside the picture the value is 0, the mean.
+ * Outside the picture the value is 0, the mean. `jitter` changes the colours before that.
  */
-export function copyPixels(picture: Picture, window: Window, target: Float32Array, at: number, normalization: Normalization): void {
-  const { channels, mean, std, channelOrder } = normalization;
+export function copyPixels(picture: Picture, window: Window, target: Float32Array, at: number, normalization: Normalization, jitter?: ColourMap): void {
+  const { channels } = normalization;
   const { height, width } = window;
   const rows = sourceAxis(window.top, window.scale, height, picture.height, false);
   const columns = sourceAxis(window.left, window.scale, width, picture.width, window.flip);
-  const sample = channels === 1 ? greyAt : rgbAt;
-  for (let channel = 0; channel < channels; channel++) {
-    const source = channelOrder === "bgr" && channels === 3 ? 2 - channel : channel;
-    const shift = mean[channel] ?? mean[0] ?? 0;
-    const factor = 1 / (std[channel] ?? std[0] ?? 1);
-    for (let y = 0; y < height; y++) {
-      const [y0, y1, fy] = [rows.first[y] as number, rows.second[y] as number, rows.share[y] as number];
-      const line = at + (channel * height + y) * width;
-      for (let x = 0; x < width; x++) {
-        const x0 = columns.first[x] as number;
-        if (y0 < 0 || x0 < 0) {
-          target[line + x] = 0;
-          continue;
-        }
-        const [x1, fx] = [columns.second[x] as number, columns.share[x] as number];
-        const upper = sample(picture, y0, x0, source) * (1 - fx) + sample(picture, y0, x1, source) * fx;
-        const lower = sample(picture, y1, x0, source) * (1 - fx) + sample(picture, y1, x1, source) * fx;
-        target[line + x] = ((upper * (1 - fy) + lower * fy) / 255 - shift) * factor;
-      }
+  const planes = Array.from({ length: channels }, (_, channel) => planeOf(channel, normalization));
+  const line = new Float64Array(width * 3);
+  for (let y = 0; y < height; y++) {
+    const inside = (rows.first[y] as number) >= 0;
+    if (inside) sampleLine(picture, rows, y, columns, line);
+    if (inside && jitter !== undefined) mapColours(line, jitter);
+    for (let channel = 0; channel < channels; channel++) {
+      const start = at + (channel * height + y) * width;
+      if (inside) writeLine(line, columns.first, planes[channel] as Plane, target.subarray(start, start + width));
+      else target.fill(0, start, start + width);
     }
   }
 }
 
-function rgbAt({ rgb, width }: Picture, y: number, x: number, channel: number): number {
-  return rgb[(y * width + x) * 3 + channel] as number;
+/** Value of a plane: `shift + red·r + green·g + blue·b`. */
+interface Plane {
+  readonly red: number;
+  readonly green: number;
+  readonly blue: number;
+  readonly shift: number;
 }
 
-/** Luma of ITU-R BT.601, as PIL's mode "L". */
-function greyAt({ rgb, width }: Picture, y: number, x: number): number {
-  const at = (y * width + x) * 3;
-  return 0.299 * (rgb[at] as number) + 0.587 * (rgb[at + 1] as number) + 0.114 * (rgb[at + 2] as number);
+function planeOf(channel: number, { channels, mean, std, channelOrder }: Normalization): Plane {
+  const deviation = std[channel] ?? std[0] ?? 1;
+  const shift = -(mean[channel] ?? mean[0] ?? 0) / deviation;
+  const factor = 1 / (255 * deviation);
+  if (channels === 1) return { red: luma[0] * factor, green: luma[1] * factor, blue: luma[2] * factor, shift };
+  const source = channelOrder === "bgr" ? 2 - channel : channel;
+  const of = (index: number): number => (index === source ? factor : 0);
+  return { red: of(0), green: of(1), blue: of(2), shift };
+}
+
+/** One row of the window in RGB, bilinear. */
+function sampleLine({ rgb, width }: Picture, rows: Axis, y: number, columns: Axis, line: Float64Array): void {
+  const upperRow = (rows.first[y] as number) * width;
+  const lowerRow = (rows.second[y] as number) * width;
+  const fy = rows.share[y] as number;
+  for (let x = 0; x < columns.first.length; x++) {
+    const x0 = columns.first[x] as number;
+    if (x0 < 0) continue;
+    const x1 = columns.second[x] as number;
+    const fx = columns.share[x] as number;
+    const [a, b, c, d] = [(upperRow + x0) * 3, (upperRow + x1) * 3, (lowerRow + x0) * 3, (lowerRow + x1) * 3];
+    for (let channel = 0; channel < 3; channel++) {
+      const upper = (rgb[a + channel] as number) * (1 - fx) + (rgb[b + channel] as number) * fx;
+      const lower = (rgb[c + channel] as number) * (1 - fx) + (rgb[d + channel] as number) * fx;
+      line[x * 3 + channel] = upper * (1 - fy) + lower * fy;
+    }
+  }
+}
+
+function writeLine(line: Float64Array, first: Int32Array, { red, green, blue, shift }: Plane, target: Float32Array): void {
+  for (let x = 0; x < target.length; x++) {
+    const [r, g, b] = [line[x * 3] as number, line[x * 3 + 1] as number, line[x * 3 + 2] as number];
+    target[x] = (first[x] as number) < 0 ? 0 : shift + red * r + green * g + blue * b;
+  }
 }
 
 /**

@@ -1,6 +1,9 @@
 /** How good a state is on a folder: the loss, and the confusion of all labelled pixels, by the evaluation graph. */
 
-import { type Batch, type Dataset, evaluationBatches } from "./dataset.ts";
+import { type Batch, joinedBatch } from "./batches.ts";
+import type { SampleFailure } from "./dataset.ts";
+import type { DecodePool } from "./decode-pool.ts";
+import type { Layout } from "./layout.ts";
 import { addConfusion, type Confusion, confusionRows, emptyConfusion, type Scores, scoresOf } from "./metrics.ts";
 import { type RuntimeTensor, runtimeTensor, type Session, scalarOf, type Tensors } from "./session.ts";
 
@@ -10,48 +13,114 @@ export interface Evaluation extends Scores {
   readonly ce: number | null;
   readonly lovasz: number | null;
   readonly confusion: readonly (readonly number[])[];
+  /** Images that were evaluated. */
+  readonly images: number;
+}
+
+/** The folder's pictures, decoded by a pool whose evaluation set they are. */
+export interface EvaluationData {
+  readonly pool: DecodePool;
+  readonly layout: Layout;
+  readonly size: number;
 }
 
 export interface EvaluationOptions {
   /** Images per run where the graph leaves it open. */
   readonly batch: number;
   readonly onProgress?: (images: number) => void;
+  /** A picture that cannot be used is left out; throw to end the evaluation instead. */
+  readonly onFailure: (failure: SampleFailure) => void;
+  /** Asked between runs; true ends the evaluation without a result. */
+  readonly stopping?: () => boolean;
 }
 
 const lossNames = ["loss", "ce", "lovasz"] as const;
 
-/** Evaluates `state` on every image; images larger than a graph of fixed size are evaluated in tiles. */
-export async function evaluate(session: Session, state: Tensors, dataset: Dataset, options: EvaluationOptions): Promise<Evaluation> {
-  const confusion = emptyConfusion(dataset.layout.classes);
+/**
+ * Evaluates `state` on every image; images larger than a graph of fixed size are evaluated in tiles.
+ * @returns undefined where it was stopped
+ */
+export async function evaluate(session: Session, state: Tensors, data: EvaluationData, options: EvaluationOptions): Promise<Evaluation | undefined> {
+  const { layout } = data;
+  const confusion = emptyConfusion(layout.classes);
   const sums: Record<(typeof lossNames)[number], number> = { loss: 0, ce: 0, lovasz: 0 };
   const outputs = [...lossNames, "valid", "confusion"].filter((name) => session.outputs.includes(name));
   let valid = 0;
-  let done = 0;
-  for (const { batch, tiles } of evaluationBatches(dataset, dataset.layout.batch ?? options.batch)) {
-    const feeds = await batchFeeds(batch, dataset, session, state);
-    const result = await session.run(feeds, outputs);
+  let images = 0;
+  const collector = new TileCollector(layout, layout.batch ?? options.batch);
+  const runBatch = async (batch: Batch): Promise<void> => {
+    const result = await session.run(await batchFeeds(batch, layout, session, state), outputs);
     const pixels = scalarOf(result, "valid");
     // A batch without a labelled pixel has no loss to count.
     if (pixels > 0) for (const name of lossNames) if (result.has(name)) sums[name] += scalarOf(result, name) * pixels;
     valid += pixels;
-    addConfusion(confusion, countsOf(result));
-    done += new Set(tiles.map(({ sample }) => sample)).size;
-    options.onProgress?.(Math.min(done, dataset.size));
+    addConfusion(confusion, (result.get("confusion") as RuntimeTensor).data as BigInt64Array);
+  };
+  let done = 0;
+  for await (const tiles of decodedTiles(data)) {
+    if ("code" in tiles) options.onFailure(tiles);
+    else {
+      images++;
+      for (const batch of collector.add(tiles)) {
+        if (options.stopping?.()) return undefined;
+        await runBatch(batch);
+      }
+    }
+    options.onProgress?.(++done);
   }
+  if (options.stopping?.()) return undefined;
+  for (const batch of collector.rest()) await runBatch(batch);
   const mean = (name: (typeof lossNames)[number]): number | null => (valid === 0 ? null : sums[name] / valid);
-  return { loss: mean("loss"), ce: mean("ce"), lovasz: mean("lovasz"), ...evaluationOf(confusion) };
+  return { loss: mean("loss"), ce: mean("ce"), lovasz: mean("lovasz"), ...evaluationOf(confusion), images };
+}
+
+/** Tiles of one picture after the other, the next ones being decoded meanwhile. */
+async function* decodedTiles({ pool, size }: EvaluationData): AsyncGenerator<readonly Batch[] | SampleFailure> {
+  const waiting: Promise<readonly Batch[] | SampleFailure>[] = [];
+  for (let asked = 0, done = 0; done < size; done++) {
+    for (; asked < size && waiting.length <= pool.workers; asked++) {
+      const tiles = pool.run({ kind: "tiles", index: asked });
+      tiles.catch(() => {}); // Thrown where it is awaited.
+      waiting.push(tiles);
+    }
+    yield await (waiting.shift() as Promise<readonly Batch[] | SampleFailure>);
+  }
+}
+
+/** Makes full batches of tiles of one size; the last one is padded with ignored pixels to a fixed batch size. */
+class TileCollector {
+  readonly #layout: Layout;
+  readonly #batch: number;
+  #waiting: Batch[] = [];
+
+  constructor(layout: Layout, batch: number) {
+    this.#layout = layout;
+    this.#batch = batch;
+  }
+
+  *add(tiles: readonly Batch[]): Generator<Batch> {
+    for (const tile of tiles) {
+      const [first] = this.#waiting;
+      const fits = first === undefined || first.imageDims.join() === tile.imageDims.join();
+      if (!fits) yield* this.rest();
+      this.#waiting.push(tile);
+      if (this.#waiting.length === this.#batch) yield* this.rest();
+    }
+  }
+
+  *rest(): Generator<Batch> {
+    const tiles = this.#waiting;
+    this.#waiting = [];
+    if (tiles.length > 0) yield joinedBatch(tiles, this.#layout.batch ?? tiles.length, this.#layout);
+  }
 }
 
 export function evaluationOf(confusion: Confusion): Scores & { readonly confusion: readonly (readonly number[])[] } {
   return { ...scoresOf(confusion), confusion: confusionRows(confusion) };
 }
 
-function countsOf(result: Tensors): ArrayLike<bigint> {
-  return (result.get("confusion") as RuntimeTensor).data as BigInt64Array;
-}
-
 /** Inputs of a graph for a batch: the pictures, the labels and as much of the state as the graph reads. */
-export async function batchFeeds(batch: Batch, { layout }: Dataset, session: Session, state: Tensors): Promise<Map<string, RuntimeTensor>> {
+export async function batchFeeds(batch: Batch, layout: Layout, session: Session, state: Tensors): Promise<Map<string, RuntimeTensor>> {
   const feeds = new Map<string, RuntimeTensor>();
   feeds.set(layout.imageInput, await runtimeTensor(batch.images, batch.imageDims));
   feeds.set("labels", await runtimeTensor(batch.labels, batch.labelDims));

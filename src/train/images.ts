@@ -1,10 +1,11 @@
 /**
- * Pictures and masks from PNG bytes. A picture becomes RGB of 8 bits, whatever the file's colours are; a mask keeps
- * the numbers that the file stores: palette indices or grey values, which are the classes.
+ * Pictures and masks from file bytes. A picture (PNG, JPEG, WebP) becomes RGB of 8 bits, whatever the file's colours
+ * are; a mask (PNG) keeps the numbers that the file stores: palette indices or grey values, which are the classes.
  */
 
 import { type DecodedPng, decode, encode } from "fast-png";
 import { OhemgenError } from "../support/errors.ts";
+import { loadCodec } from "./image-codec.ts";
 
 /** Interleaved RGB. */
 export interface Picture {
@@ -16,63 +17,90 @@ export interface Picture {
 export interface Mask {
   readonly width: number;
   readonly height: number;
-  readonly labels: Uint8Array | Uint16Array;
+  readonly labels: Uint8Array | Uint16Array | Int32Array;
 }
 
 export type Colour = readonly [red: number, green: number, blue: number];
 
+/** What a mask file holds before it is known what its numbers or colours mean. */
+export type RawMask =
+  | {
+      readonly kind: "numbers";
+      readonly width: number;
+      readonly height: number;
+      readonly labels: Uint8Array | Uint16Array;
+      readonly palette: readonly Colour[] | null;
+    }
+  | { readonly kind: "colours"; readonly width: number; readonly height: number; readonly rgb: Uint8Array };
+
 /** Larger pictures are taken for damaged files. */
 const pixelLimit = 2 ** 28;
 
-/** @throws OhemgenError E412 naming `path`. */
-export function decodePicture(bytes: Uint8Array, path: string): Picture {
-  const png = decodePng(bytes, path);
-  const { width, height, channels, depth, palette } = png;
-  const samples = unpackedSamples(png);
-  const rgb = new Uint8Array(width * height * 3);
-  // 16 bits to 8 divides by 257, small depths multiply: both map the largest value to 255.
-  const scale = 255 / (2 ** depth - 1);
-  for (let pixel = 0; pixel < width * height; pixel++) {
-    for (let channel = 0; channel < 3; channel++) {
-      rgb[pixel * 3 + channel] =
-        palette === undefined
-          ? Math.round((samples[pixel * channels + (channels < 3 ? 0 : channel)] as number) * scale)
-          : (palette[samples[pixel] as number]?.[channel] ?? damaged(path, "a colour outside its palette"));
-    }
-  }
-  return { width, height, rgb };
+/**
+ * A picture as it is seen: turned as its EXIF data says, without its alpha channel, no colour profile applied.
+ * @throws OhemgenError E412 naming `path`, E401 without the image library.
+ */
+export async function decodePicture(bytes: Uint8Array, path: string): Promise<Picture> {
+  const format = formatOf(bytes);
+  if (format !== "PNG" && format !== "JPEG" && format !== "WebP") return foreign(path, "a PNG, JPEG or WebP", format);
+  if (format === "PNG") checkPngSize(bytes, path);
+  return decodeRgb(bytes, path);
 }
 
-/** @throws OhemgenError E412 naming `path`: unreadable, or colours instead of numbers. */
-export function decodeMask(bytes: Uint8Array, path: string): Mask {
+async function decodeRgb(bytes: Uint8Array, path: string): Promise<Picture> {
+  const codec = await loadCodec();
+  try {
+    const image = codec(bytes, { failOn: "error", limitInputPixels: pixelLimit, ignoreIcc: true, autoOrient: true });
+    const { data, info } = await image.removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) return damaged(path, `${info.channels} channels`);
+    return { width: info.width, height: info.height, rgb: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+  } catch (cause) {
+    if (cause instanceof OhemgenError) throw cause;
+    return damaged(path, cause instanceof Error ? cause.message.trim().replace(/\s*\n\s*/g, "; ") : String(cause));
+  }
+}
+
+/** @throws OhemgenError E412 naming `path`. */
+export async function decodeRawMask(bytes: Uint8Array, path: string): Promise<RawMask> {
+  const format = formatOf(bytes);
+  if (format !== "PNG") return foreign(path, "a PNG", format);
+  checkPngSize(bytes, path);
+  // Byte 25 of the header: 2 and 6 are RGB without and with alpha.
+  if ((bytes[25] as number) % 4 === 2) {
+    const picture = await decodeRgb(bytes, path);
+    return greyOf(picture) ?? { kind: "colours", ...picture };
+  }
   const png = decodePng(bytes, path);
   const { width, height, channels } = png;
   const samples = unpackedSamples(png);
-  if (channels === 1) return { width, height, labels: samples };
-  const labels = new (samples instanceof Uint16Array ? Uint16Array : Uint8Array)(width * height);
+  const palette = png.palette?.map(([red = 0, green = 0, blue = 0]) => [red, green, blue] as const) ?? null;
+  const labels = channels === 1 ? samples : samples.filter((_, i) => i % channels === 0);
+  return { kind: "numbers", width, height, labels, palette };
+}
+
+/** Some tools save grey masks as RGB; different channels are colours. */
+function greyOf({ width, height, rgb }: Picture): RawMask | undefined {
+  const labels = new Uint8Array(width * height);
   for (let pixel = 0; pixel < labels.length; pixel++) {
-    const at = pixel * channels;
-    const value = samples[at] as number;
-    // Some tools save grey masks as RGB; different channels are colours, which only their maker can translate.
-    if (channels >= 3 && (samples[at + 1] !== value || samples[at + 2] !== value)) {
-      throw new OhemgenError(`${path} is a picture in colours, not a mask of class numbers`, {
-        code: "E412",
-        where: path,
-        hint: "Save masks as palette or greyscale PNG whose pixel value is the class.",
-      });
-    }
+    const value = rgb[pixel * 3] as number;
+    if (rgb[pixel * 3 + 1] !== value || rgb[pixel * 3 + 2] !== value) return undefined;
     labels[pixel] = value;
   }
-  return { width, height, labels };
+  return { kind: "numbers", width, height, labels, palette: null };
+}
+
+/** A mask of class numbers. @throws OhemgenError E412 naming `path`: unreadable, or colours instead of numbers. */
+export async function decodeMask(bytes: Uint8Array, path: string): Promise<Mask> {
+  const mask = await decodeRawMask(bytes, path);
+  if (mask.kind === "numbers") return { width: mask.width, height: mask.height, labels: mask.labels };
+  throw new OhemgenError(`${path} is a picture in colours, not a mask of class numbers`, {
+    code: "E412",
+    where: path,
+    hint: "Say what the colours mean with --label-map, or save masks as palette or greyscale PNG whose pixel value is the class.",
+  });
 }
 
 function decodePng(bytes: Uint8Array, path: string): DecodedPng {
-  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 33 || header.getUint32(0) !== 0x89504e47 || header.getUint32(4) !== 0x0d0a1a0a) {
-    throw new OhemgenError(`${path} is not a PNG file${otherFormat(bytes)}`, { code: "E412", where: path, hint: "Convert it to PNG." });
-  }
-  const [width, height] = [header.getUint32(16), header.getUint32(20)];
-  if (width * height === 0 || width * height > pixelLimit) return damaged(path, `a size of ${width} × ${height} pixels`);
   try {
     return decode(bytes, { checkCrc: true });
   } catch (cause) {
@@ -80,11 +108,27 @@ function decodePng(bytes: Uint8Array, path: string): DecodedPng {
   }
 }
 
-function otherFormat(bytes: Uint8Array): string {
+function checkPngSize(bytes: Uint8Array, path: string): void {
+  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 33) return damaged(path, "it ends within its header");
+  const [width, height] = [header.getUint32(16), header.getUint32(20)];
+  if (width * height === 0 || width * height > pixelLimit) return damaged(path, `a size of ${width} × ${height} pixels`);
+}
+
+function formatOf(bytes: Uint8Array): string | undefined {
   const start = String.fromCharCode(...bytes.subarray(0, 12));
-  if (start.startsWith("\xff\xd8\xff")) return " (a JPEG)";
-  if (start.startsWith("RIFF") && start.endsWith("WEBP")) return " (a WebP)";
-  return bytes.length === 0 ? " (it is empty)" : "";
+  if (start.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
+  if (start.startsWith("\xff\xd8\xff")) return "JPEG";
+  if (start.startsWith("RIFF") && start.endsWith("WEBP")) return "WebP";
+  if (start.startsWith("GIF8")) return "GIF";
+  if (start.startsWith("BM")) return "BMP";
+  if (start.startsWith("II*\0") || start.startsWith("MM\0*")) return "TIFF";
+  return bytes.length === 0 ? "" : undefined;
+}
+
+function foreign(path: string, wanted: string, format: string | undefined): never {
+  const found = format === undefined ? "" : format === "" ? " (it is empty)" : ` (a ${format})`;
+  throw new OhemgenError(`${path} is not ${wanted} file${found}`, { code: "E412", where: path, hint: "Convert it, or take it out of the folder." });
 }
 
 function damaged(path: string, what: string): never {
@@ -94,7 +138,7 @@ function damaged(path: string, what: string): never {
 /** One sample per element; fewer than 8 bits are packed by the decoder, rows padded to whole bytes. */
 function unpackedSamples({ data, depth, width, height, channels }: DecodedPng): Uint8Array | Uint16Array {
   if (depth === 16) return Uint16Array.from(data);
-  if (depth === 8) return Uint8Array.from(data);
+  if (depth === 8) return data instanceof Uint8Array ? data : Uint8Array.from(data);
   const perRow = width * channels;
   const rowBytes = Math.ceil((perRow * depth) / 8);
   const samples = new Uint8Array(perRow * height);
@@ -109,12 +153,16 @@ function unpackedSamples({ data, depth, width, height, channels }: DecodedPng): 
   return samples;
 }
 
-export function encodePicture({ width, height, rgb }: Picture): Uint8Array {
-  return encode({ width, height, data: rgb, channels: 3, depth: 8 }, { zlib: { level: 9 } });
+/** A PNG. */
+export async function encodePicture({ width, height, rgb }: Picture): Promise<Uint8Array> {
+  const codec = await loadCodec();
+  return codec(rgb, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
 }
 
 /** A palette PNG: the pixel value is the class. */
 export function encodeMask({ width, height, labels }: Mask, colours: readonly Colour[]): Uint8Array {
   const palette = Array.from({ length: 256 }, (_, i) => [...(colours[i] ?? [0, 0, 0])]);
-  return encode({ width, height, data: Uint8Array.from(labels), channels: 1, depth: 8, palette }, { zlib: { level: 9 } });
+  return encode({ width, height, data: Uint8Array.from(labels), channels: 1, depth: 8, palette });
 }
