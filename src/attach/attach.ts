@@ -6,6 +6,7 @@ import { type Tensor, tensorOf } from "../ir/tensor.ts";
 import { irVersion, targetOpset } from "../ops/finish.ts";
 import { stateNames } from "../optim/options.ts";
 import { version } from "../support/version.ts";
+import { classColours } from "./colours.ts";
 import { type GraphName, trainingGraphs } from "./graphs.ts";
 import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
@@ -126,6 +127,7 @@ export function attach(model: Model, options: AttachOptions = {}): AttachResult 
       heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, classes: head.classes })),
       resetHead: plan.resetHead,
       classNames: options.classNames ?? null,
+      classColours: options.classColours ?? classColours(Math.max(2, plan.heads[0]?.classes ?? 0)),
       preprocessing: { mean: options.mean ?? imagenet.mean, std: options.std ?? imagenet.std, channelOrder: options.channelOrder ?? "rgb" },
       session: { enableMemPattern: false, executionMode: "sequential", graphOptimizationLevel: "all" },
       versions: { ohemgen: version, opset: targetOpset, irVersion },

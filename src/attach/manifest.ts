@@ -2,6 +2,7 @@
 
 import type { Shape } from "../ir/dims.ts";
 import type { DataType } from "../ir/dtype.ts";
+import type { Colour } from "./colours.ts";
 
 export const manifestFormat = 1;
 
@@ -95,6 +96,8 @@ export interface Manifest {
   /** Layers that were made anew for another number of classes; `export` changes the shapes of these tensors in the source model. */
   readonly resetHead: HeadResetInfo | null;
   readonly classNames: readonly string[] | null;
+  /** One per class, two for a one-channel head. */
+  readonly classColours: readonly Colour[];
   readonly preprocessing: Preprocessing;
   readonly session: { readonly enableMemPattern: false; readonly executionMode: "sequential"; readonly graphOptimizationLevel: "all" };
   readonly versions: { readonly ohemgen: string; readonly opset: number; readonly irVersion: number };

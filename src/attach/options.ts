@@ -1,6 +1,7 @@
 /** Options of `attach` as the library takes them; the command line and `--config` are translated into this. */
 
 import type { Provider } from "../ops/provider.ts";
+import type { Colour } from "./colours.ts";
 
 /** One head: where its logits are and how its loss counts. */
 export interface HeadOptions {
@@ -54,6 +55,7 @@ export interface AttachOptions {
   readonly loss?: Readonly<Record<string, unknown>>;
   readonly optimizer?: OptimizerOptions;
   readonly classNames?: readonly string[];
+  readonly classColours?: readonly Colour[];
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
   readonly channelOrder?: "rgb" | "bgr";

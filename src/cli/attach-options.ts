@@ -34,7 +34,7 @@ export const attachFlags = {
   "decay-exclude": { kind: "list", group: optimizer, describe: "patterns of tensors without decay", preset: "those of one dimension" },
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
   for: { kind: "text", group: form, choices: providers, describe: "execution provider that operators are chosen for", preset: "any" },
-  "class-names": { kind: "text", group: record, describe: "file with one class name per line" },
+  "class-names": { kind: "text", group: record, describe: "file with a class name per line, and its colour if you like: road #804080" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
   "channel-order": { kind: "text", group: record, choices: ["rgb", "bgr"], describe: "order of the channels", preset: "rgb" },
@@ -59,7 +59,7 @@ export function attachOptions(values: AttachValues): AttachOptions {
     preset: values.preset,
     loss: lossFromFlags(values) as Readonly<Record<string, unknown>>,
     optimizer: optimizerFromFlags(values),
-    classNames: values["class-names"] === undefined ? undefined : readClassNames(values["class-names"]),
+    ...(values["class-names"] === undefined ? {} : readClassNames(values["class-names"])),
     mean: values.mean,
     std: values.std,
     channelOrder: values["channel-order"],
@@ -118,11 +118,23 @@ function parseLabelSize(text: string | undefined): AttachOptions["labelSize"] | 
   return [height, width];
 }
 
-export function readClassNames(path: string): string[] {
-  const names = readOptionFile("class-names", path)
+/** One class per line, `name` or `name #rrggbb`; colours for all or for none. */
+export function readClassNames(path: string): Pick<AttachOptions, "classNames" | "classColours"> {
+  const lines = readOptionFile("class-names", path)
     .split(/\r?\n/)
     .map((line) => line.trim());
-  while (names.at(-1) === "") names.pop();
-  if (names.length === 0 || names.includes("")) throw usageError(`${path}: a class has no name`, "One name per line, in the order of the classes.");
-  return names;
+  while (lines.at(-1) === "") lines.pop();
+  const classes = lines.map((line) => /^(?<name>.*?)(\s+#(?<colour>[\da-f]{6}))?$/i.exec(line)?.groups ?? {});
+  const classNames = classes.map(({ name = "" }) => name);
+  if (classNames.length === 0 || classNames.includes("")) {
+    throw usageError(`${path}: a class has no name`, "One name per line, in the order of the classes.");
+  }
+  const coloured = classes.filter(({ colour }) => colour !== undefined);
+  if (coloured.length === 0) return { classNames };
+  if (coloured.length < classes.length) throw usageError(`${path}: some classes have a colour and some have none`, "Give all of them one, or none.");
+  return { classNames, classColours: classes.map(({ colour = "" }) => colourOf(Number.parseInt(colour, 16))) };
+}
+
+function colourOf(packed: number): readonly [number, number, number] {
+  return [packed >> 16, (packed >> 8) & 255, packed & 255];
 }

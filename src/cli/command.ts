@@ -46,8 +46,8 @@ export type Values<Specs extends OptionSpecs> = {
 export interface Result {
   readonly document: unknown;
   readonly text: string;
-  /** 1 where the result is a verdict against the input; default 0. */
-  readonly exitCode?: 0 | 1;
+  /** Default 0; 1 where the result is a verdict against the input, 128 and its number where a signal ended the work. */
+  readonly exitCode?: number;
 }
 
 export interface Command<Specs extends OptionSpecs = OptionSpecs> {

@@ -88,6 +88,7 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   loss: lossSchema,
   optimizer,
   classNames: texts,
+  classColours: { type: "array", items: { type: "array", items: { type: "integer" }, minItems: 3, maxItems: 3 }, minItems: 1 },
   mean: numbers,
   std: numbers,
   channelOrder: choice("rgb", "bgr"),

@@ -7,9 +7,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Manifest } from "../attach/manifest.ts";
-import { readTrainingFolder } from "../files/training-folder.ts";
 import { OhemgenError } from "../support/errors.ts";
-import { classColours, colouredMask, contactSheet } from "../train/colours.ts";
+import { colouredMask, contactSheet } from "../train/colours.ts";
 import { Dataset } from "../train/dataset.ts";
 import { encodePicture, type Mask, type Picture } from "../train/images.ts";
 import { layoutOf } from "../train/layout.ts";
@@ -40,28 +39,22 @@ const marker = "ohemgen-demo.txt";
 export async function runDemo(out: string, steps: number, output: Output): Promise<DemoSummary> {
   const paths = demoPaths(out);
   freshFolder(out);
-  const classNames = readClassNames(join(bundled, "classes.txt"));
   output.note("attaching the loss, the backward pass and the optimizer to the bundled model");
-  const { manifest } = attachFile(paths.source, { out: paths.train, force: false, dryRun: false, options: { classNames } });
+  const { manifest } = attachFile(paths.source, { out: paths.train, force: false, dryRun: false, options: readClassNames(join(bundled, "classes.txt")) });
   const validation = { images: join(bundled, "val_images"), masks: join(bundled, "val_masks") };
   const before = await evaluateFolder(paths.train, validation, output);
   await runTraining(
     {
-      folder: readTrainingFolder(paths.train),
+      source: paths.train,
+      attach: {},
       run: paths.run,
+      resume: false,
       images: join(bundled, "images"),
       masks: join(bundled, "masks"),
       validation,
-      steps,
-      epochs: undefined,
-      batch: 8,
-      crop: undefined,
-      rate: 0.02,
-      schedule: "poly",
-      warmup: undefined,
-      validateEvery: Math.ceil(steps / 4),
-      augmentation: { scale: [0.75, 1.5], flip: true },
-      seed: 0,
+      labelMap: undefined,
+      settings: { steps, batch: 8, rate: 0.02, validateEvery: Math.ceil(steps / 4), scale: [0.75, 1.5], color: 0 },
+      provider: "cpu",
       threads: 0,
     },
     output,
@@ -70,11 +63,11 @@ export async function runDemo(out: string, steps: number, output: Output): Promi
   const after = await evaluateFolder(paths.train, { ...validation, checkpoint }, output);
   exportFile(paths.train, { out: paths.model, checkpoint, force: false });
   output.note("running the exported model as any inference would");
-  const dataset = new Dataset(pairFiles(validation.images, validation.masks).pairs, layoutOf(manifest));
+  const dataset = new Dataset({ ...pairFiles(validation.images, validation.masks), layout: layoutOf(manifest), labelMap: null });
   const exported = await predictAll(paths.model, manifest, dataset);
   const original = await predictAll(paths.source, manifest, dataset);
   checkResult(before, after, exported.scores);
-  writeFileSync(paths.picture, encodePicture(beforeAndAfter(dataset, original.masks, exported.masks)));
+  writeFileSync(paths.picture, await encodePicture(await beforeAndAfter(dataset, manifest, original.masks, exported.masks)));
   const files = { model: paths.model, picture: paths.picture, graphs: paths.train, run: paths.run };
   return { steps, before, after, exported: { miou: exported.scores.miou }, files };
 }
@@ -104,7 +97,7 @@ async function predictAll(path: string, manifest: Manifest, dataset: Dataset): P
   const confusion = emptyConfusion(dataset.layout.classes);
   const masks: Mask[] = [];
   for (let i = 0; i < dataset.size; i++) {
-    const { picture, mask } = dataset.sample(i);
+    const { picture, mask } = await dataset.sample(i);
     const predicted = await predictPicture(model, picture);
     countPixels(confusion, mask.labels, predicted.labels);
     masks.push(predicted);
@@ -125,13 +118,12 @@ function checkResult(before: EvaluationDocument, after: EvaluationDocument, expo
 }
 
 /** Four scenes in rows: the picture, its label, the prediction before, the prediction after. */
-function beforeAndAfter(dataset: Dataset, before: readonly Mask[], after: readonly Mask[]): Picture {
-  const colours = classColours(dataset.layout.classes);
+async function beforeAndAfter(dataset: Dataset, { classColours }: Manifest, before: readonly Mask[], after: readonly Mask[]): Promise<Picture> {
   const rows = [0, 5, 9, 14]
     .filter((i) => i < dataset.size)
-    .map((i) => {
-      const { picture, mask } = dataset.sample(i);
-      return [picture, ...[mask, before[i] as Mask, after[i] as Mask].map((labels) => colouredMask(labels, colours))];
+    .map(async (i) => {
+      const { picture, mask } = await dataset.sample(i);
+      return [picture, ...[mask, before[i] as Mask, after[i] as Mask].map((labels) => colouredMask(labels, classColours))];
     });
-  return contactSheet(rows);
+  return contactSheet(await Promise.all(rows));
 }

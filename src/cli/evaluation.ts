@@ -2,13 +2,16 @@
 
 import type { Manifest } from "../attach/manifest.ts";
 import { graphPath, readTrainingFolder } from "../files/training-folder.ts";
+import { bug } from "../support/errors.ts";
+import { errorOf } from "../train/dataset.ts";
+import { openDecodePool } from "../train/decode-pool.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import { layoutOf } from "../train/layout.ts";
-import { openSession, runtimeState } from "../train/session.ts";
+import { openSession, type Provider, runtimeState } from "../train/session.ts";
 import type { EvaluationDocument } from "./commands/eval.ts";
+import { labelMapOption, openData } from "./data.ts";
 import { stateAt } from "./export-file.ts";
 import type { Output } from "./output.ts";
-import { openDataset } from "./training-run.ts";
 
 export interface EvaluationRequest {
   readonly images: string;
@@ -16,19 +19,36 @@ export interface EvaluationRequest {
   readonly checkpoint?: string | undefined;
   readonly batch?: number | undefined;
   readonly threads?: number | undefined;
+  readonly labelMap?: string | undefined;
+  readonly provider?: Provider | undefined;
 }
 
 export async function evaluateFolder(dir: string, request: EvaluationRequest, output: Output): Promise<EvaluationDocument> {
   const folder = readTrainingFolder(dir);
-  const dataset = openDataset(request.images, request.masks, layoutOf(folder.manifest), output);
+  const layout = layoutOf(folder.manifest);
+  const data = openData(request, layout, labelMapOption(request.labelMap), (text) => output.warn(text));
+  const size = data.pairs.length;
   const state = await runtimeState(stateAt(folder, request.checkpoint));
-  const session = await openSession(graphPath(folder, "eval_step"), { threads: request.threads ?? 0 });
-  const evaluation = await evaluate(session, state, dataset, {
-    batch: request.batch ?? 4,
-    onProgress: (done) => output.progress(`evaluated ${done}/${dataset.size} images`, { last: done === dataset.size }),
-  });
-  await session.close();
-  return evaluationDocument(evaluation, folder.manifest);
+  const { threads = 0, provider = "cpu" } = request;
+  const session = await openSession(graphPath(folder, "eval_step"), { threads, provider });
+  const pool = openDecodePool({ evaluation: data });
+  try {
+    const evaluation = await evaluate(
+      session,
+      state,
+      { pool, layout, size },
+      {
+        batch: request.batch ?? 4,
+        onFailure: (failure) => {
+          throw errorOf(failure);
+        },
+        onProgress: (done) => output.progress(`evaluated ${done}/${size} images`, { last: done === size }),
+      },
+    );
+    return evaluationDocument(evaluation ?? bug("an evaluation that nobody stopped"), folder.manifest);
+  } finally {
+    await Promise.all([pool.close(), session.close()]);
+  }
 }
 
 export function evaluationDocument(evaluation: Evaluation, { classNames }: Pick<Manifest, "classNames">): EvaluationDocument {

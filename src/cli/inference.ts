@@ -9,23 +9,24 @@ import { typeText } from "../ir/graph.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { layoutOf } from "../train/layout.ts";
 import type { InferenceModel } from "../train/predict.ts";
-import { openSession } from "../train/session.ts";
+import { openSession, type Provider } from "../train/session.ts";
 
 export interface InferenceOptions {
   /** Of the training folder that the model belongs to. */
   readonly manifest?: Manifest | undefined;
   readonly preprocessing: Preprocessing;
   readonly threads?: number | undefined;
+  readonly provider?: Provider | undefined;
 }
 
-export async function openInference(path: string, { manifest, preprocessing, threads = 0 }: InferenceOptions): Promise<InferenceModel> {
+export async function openInference(path: string, { manifest, preprocessing, threads = 0, provider = "cpu" }: InferenceOptions): Promise<InferenceModel> {
   const { graph } = readModelFile(path).model;
   const image = imageInput(graph, path);
   const [batch, channels, height, width] = image.shape as readonly Dim[];
   if (channels !== 1 && channels !== 3) throw unsuitable(path, `its input ${image.name} is ${typeText(image)}`);
   const fixed = (dim: Dim | undefined): number | null => (typeof dim === "number" ? dim : null);
   return {
-    session: await openSession(path, { threads }),
+    session: await openSession(path, { threads, provider }),
     input: image.name,
     batch: fixed(batch),
     channels,

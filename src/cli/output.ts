@@ -26,6 +26,11 @@ export class Output {
     else if (text !== "") process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   }
 
+  /** With --json a line on stderr for a program that follows the work. */
+  event(event: object): void {
+    if (this.json && !this.quiet) process.stderr.write(`${JSON.stringify(event)}\n`);
+  }
+
   /** A line a person may want to read while waiting. */
   note(text: string): void {
     if (this.quiet) return;

@@ -1,15 +1,18 @@
 /** Prediction of a folder of images, with an exported model or with a training folder's checkpoint. */
 
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Colour, classColours } from "../attach/colours.ts";
 import type { Manifest } from "../attach/manifest.ts";
 import { writeStagedFolder } from "../files/staged-folder.ts";
 import { readTrainingFolder } from "../files/training-folder.ts";
-import { classColours, overlay } from "../train/colours.ts";
+import { overlay } from "../train/colours.ts";
+import { readPicture } from "../train/dataset.ts";
 import { decodePicture, encodeMask, encodePicture } from "../train/images.ts";
 import { listImages } from "../train/pairing.ts";
 import { type InferenceModel, predictPicture } from "../train/predict.ts";
+import type { Provider } from "../train/session.ts";
 import { exportModel, stateAt, trainedTensors } from "./export-file.ts";
 import { openInference } from "./inference.ts";
 import type { Output } from "./output.ts";
@@ -23,6 +26,7 @@ export interface PredictionRequest {
   readonly std: readonly number[] | undefined;
   readonly channelOrder: "rgb" | "bgr" | undefined;
   readonly threads: number | undefined;
+  readonly provider: Provider | undefined;
 }
 
 const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], channelOrder: "rgb" } as const;
@@ -31,14 +35,13 @@ const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], chan
 export async function predictFolder(source: string, request: PredictionRequest, output: Output): Promise<number> {
   const images = listImages(request.images);
   await writeStagedFolder(request.out, ["masks", "overlays"], { force: request.force }, async (write) => {
-    await withModel(source, request, async (model) => {
-      const colours = classColours(256);
+    await withModel(source, request, async (model, colours) => {
       let done = 0;
       for (const [stem, path] of images) {
-        const picture = decodePicture(readFileSync(path), path);
+        const picture = await decodePicture(await readPicture(path), path);
         const mask = await predictPicture(model, picture);
         write(`masks/${stem}.png`, encodeMask(mask, colours));
-        write(`overlays/${stem}.png`, encodePicture(overlay(picture, mask, colours)));
+        write(`overlays/${stem}.png`, await encodePicture(overlay(picture, mask, colours)));
         output.progress(`predicted ${++done}/${images.size} images`, { last: done === images.size });
       }
     });
@@ -46,14 +49,24 @@ export async function predictFolder(source: string, request: PredictionRequest, 
   return images.size;
 }
 
-async function withModel(source: string, request: PredictionRequest, work: (model: InferenceModel) => Promise<void>): Promise<void> {
-  const { mean, std, channelOrder, threads, checkpoint } = request;
+async function withModel(
+  source: string,
+  request: PredictionRequest,
+  work: (model: InferenceModel, colours: readonly Colour[]) => Promise<void>,
+): Promise<void> {
+  const { mean, std, channelOrder, threads, provider, checkpoint } = request;
   const open = async (path: string, manifest?: Manifest): Promise<void> => {
     const recorded = manifest?.preprocessing ?? imagenet;
     const preprocessing = { mean: mean ?? recorded.mean, std: std ?? recorded.std, channelOrder: channelOrder ?? recorded.channelOrder };
-    const model = await openInference(path, { manifest, preprocessing, threads });
-    await work(model);
-    await model.session.close();
+    const model = await openInference(path, { manifest, preprocessing, threads, provider });
+    try {
+      await work(
+        model,
+        classColours(256).map((colour, i) => manifest?.classColours[i] ?? colour),
+      );
+    } finally {
+      await model.session.close();
+    }
   };
   if (!statSync(source, { throwIfNoEntry: false })?.isDirectory()) return open(source);
   const folder = readTrainingFolder(source);

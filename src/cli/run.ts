@@ -29,7 +29,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   }
 }
 
-async function parseAndRun(args: readonly string[]): Promise<0 | 1> {
+async function parseAndRun(args: readonly string[]): Promise<number> {
   let chosen: { readonly command: Command; readonly raw: RawValues } | undefined;
   await commandLine(args, (command, raw) => {
     chosen = { command, raw };

@@ -23,6 +23,14 @@ export function decimals(value: number | null, digits = 4): string {
   return value === null ? "–" : value.toFixed(digits);
 }
 
+/** `1:05`, `2:03:00`. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const rest = `${whole % 60}`.padStart(2, "0");
+  return hours === 0 ? `${minutes}:${rest}` : `${hours}:${`${minutes}`.padStart(2, "0")}:${rest}`;
+}
+
 export function count(value: number): string {
   return value.toLocaleString("en-US");
 }

@@ -1,184 +1,240 @@
 /** A training run from folder to folder: `train` and `demo` differ only in where things lie. */
 
-import type { Manifest } from "../attach/manifest.ts";
-import { createRunFolder } from "../files/run-folder.ts";
+import type { AttachOptions } from "../attach/options.ts";
+import { openRunFolder, type RunFolder, refuseRunFolder } from "../files/run-folder.ts";
 import { graphPath, type TrainingFolder } from "../files/training-folder.ts";
-import { usageError } from "../support/errors.ts";
-import type { Augmentation } from "../train/augment.ts";
-import { encodeCheckpoint, freshProgress, type Progress } from "../train/checkpoint.ts";
-import { Dataset } from "../train/dataset.ts";
+import { OhemgenError } from "../support/errors.ts";
+import { openBatchQueue } from "../train/batch-queue.ts";
+import { type Checkpoint, freshProgress, type Progress } from "../train/checkpoint.ts";
+import { checkSamples, FailureCount } from "../train/data-check.ts";
+import type { DataSpec } from "../train/decode-jobs.ts";
+import { type DecodePool, openDecodePool } from "../train/decode-pool.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
-import { journalLine, type StepEvent } from "../train/journal.ts";
 import { type Layout, layoutOf } from "../train/layout.ts";
-import { type LoopSettings, type StepMetrics, train } from "../train/loop.ts";
-import { pairFiles } from "../train/pairing.ts";
-import type { Schedule } from "../train/schedule.ts";
-import { openSession, runtimeState } from "../train/session.ts";
-import { exportModel, trainedTensors } from "./export-file.ts";
+import { type LoopHooks, type Outcome, train } from "../train/loop.ts";
+import { openSession, type Provider, runtimeState, type Session } from "../train/session.ts";
+import { accumulatingStepper, fusedStepper, type Stepper } from "../train/step.ts";
+import { type DataFolders, labelMapOption, openData } from "./data.ts";
 import type { Output } from "./output.ts";
-import { decimals, percent } from "./table.ts";
+import { RunReporter } from "./run-reporter.ts";
+import { Checkpoints, type RunConfig, readLastCheckpoint, readRunConfig, rewindMetrics, writeRunConfig } from "./run-state.ts";
+import { catchSignals, type StopSignal } from "./signals.ts";
+import { plural, table } from "./table.ts";
+import { changesOf, describeSettings, resolveSettings, type Settings, type SettingsRequest } from "./training-settings.ts";
+import { openTrainingSource } from "./training-source.ts";
+import { versions } from "./versions.ts";
 
-export interface RunRequest {
-  readonly folder: TrainingFolder;
+export interface RunRequest extends DataFolders {
+  /** A training folder, or a model to attach. */
+  readonly source: string;
+  /** What was asked for of `attach`; empty for a training folder. */
+  readonly attach: AttachOptions;
   readonly run: string;
-  readonly images: string;
-  readonly masks: string;
-  readonly validation: { readonly images: string; readonly masks: string } | undefined;
-  readonly steps: number | undefined;
-  readonly epochs: number | undefined;
-  readonly batch: number | undefined;
-  readonly crop: readonly [height: number, width: number] | undefined;
-  readonly rate: number | undefined;
-  readonly schedule: Schedule["kind"];
-  readonly warmup: number | undefined;
-  readonly validateEvery: number | undefined;
-  readonly augmentation: Augmentation;
-  readonly seed: number;
+  readonly resume: boolean;
+  readonly validation: DataFolders | undefined;
+  readonly labelMap: string | undefined;
+  readonly settings: SettingsRequest;
+  readonly provider: Provider;
+  /** 0: the runtime's default. */
   readonly threads: number;
 }
 
 export interface RunSummary {
   readonly run: string;
+  /** The training folder. */
+  readonly graphs: string;
+  readonly reason: Outcome["reason"];
+  /** The signal that ended it. */
+  readonly signal: StopSignal | null;
   readonly steps: number;
   readonly skipped: number;
+  readonly skipped_images: number;
   readonly best: Progress["best"];
   /** Of the last validation. */
   readonly validation: Evaluation | null;
+  /** Share of the time in which steps waited for pictures. */
+  readonly waited: number;
   readonly files: readonly string[];
 }
 
+/** Everything that is open while a run goes on. */
+interface Opened {
+  readonly run: RunFolder;
+  readonly folder: TrainingFolder;
+  readonly layout: Layout;
+  readonly data: DataSpec;
+  readonly pool: DecodePool;
+  readonly settings: Settings;
+  readonly checkpoint: Checkpoint | undefined;
+}
+
+/** @throws OhemgenError for whatever does not fit together, before anything is written; E415, E421, E112 later, with the run saved. */
 export async function runTraining(request: RunRequest, output: Output): Promise<RunSummary> {
-  const { folder, threads } = request;
-  const layout = layoutOf(folder.manifest);
-  const dataset = openDataset(request.images, request.masks, layout, output);
-  const validation = request.validation === undefined ? undefined : openDataset(request.validation.images, request.validation.masks, layout, output);
-  const settings = loopSettings(request, layout, dataset, folder.manifest);
-  const session = await openSession(graphPath(folder, "train_step"), { threads });
-  const evaluator = validation === undefined ? undefined : await openSession(graphPath(folder, "eval_step"), { threads });
-  const run = createRunFolder(request.run, runConfig(request, settings));
-  const { schedule } = settings;
-  output.note(
-    `training ${schedule.steps} steps of ${settings.batch} images of ${settings.size.join(" × ")}, ${schedule.kind} rate ${schedule.rate}, into ${run.dir}/`,
-  );
+  const closing: (() => unknown)[] = [];
+  try {
+    const opened = await openRun(request, output, closing);
+    return await trainOpened(request, opened, output, closing);
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
 
-  const line = progressLine(schedule.steps);
-  const epochs = (step: number): number => (step * settings.batch) / dataset.size;
-  const images = { images: dataset.size, batch: settings.batch, accumulate: 1 };
-  run.append(journalLine({ event: "start", step: 0, epoch: 0, steps: schedule.steps, ...images, resumed: false, time: new Date().toISOString() }));
-  let last: Evaluation | null = null;
-  let began = performance.now();
-  const files = new Set(["config.json", "metrics.jsonl"]);
-  const save = (name: string, work: () => void): void => {
-    work();
-    files.add(name);
+async function openRun(request: RunRequest, output: Output, closing: (() => unknown)[]): Promise<Opened> {
+  if (!request.resume) refuseRunFolder(request.run);
+  const openFolder = (): RunFolder => {
+    const run = openRunFolder(request.run, request);
+    closing.push(run.close);
+    return run;
   };
-  const { progress } = await train(
-    session,
-    dataset,
-    settings,
-    { state: await runtimeState(folder.state), progress: freshProgress(request.seed) },
-    {
-      onStep(metrics) {
-        run.append(journalLine(stepEvent(metrics)));
-        output.progress(line(metrics, last), { last: metrics.step === schedule.steps });
-      },
-      ...(evaluator === undefined || validation === undefined
-        ? {}
-        : {
-            validate: (state) => {
-              began = performance.now();
-              return evaluate(evaluator, state, validation, { batch: settings.batch });
-            },
-          }),
-      onValidation(step, evaluation, best) {
-        last = evaluation;
-        const seconds = (performance.now() - began) / 1000;
-        const { loss, ce, lovasz, miou, pixelAccuracy, iou, pixels, confusion } = evaluation;
-        const scores = { loss, ce, lovasz, miou, pixel_accuracy: pixelAccuracy, iou, pixels, confusion };
-        run.append(journalLine({ event: "val", step, epoch: epochs(step), ...scores, images: validation?.size ?? 0, best, seconds }));
-      },
-      save({ progress: reached, state }, best) {
-        const checkpoint = encodeCheckpoint({ fingerprint: folder.manifest.fingerprint, progress: reached, state });
-        save("last.safetensors", () => run.save("last.safetensors", checkpoint));
-        // Without validation the last state is the best that is known.
-        if (!best && validation !== undefined) return;
-        save("best.safetensors", () => run.save("best.safetensors", checkpoint));
-        save("best.onnx", () => exportModel(folder, trainedTensors(folder.manifest, state), run.path("best.onnx"), { force: true }));
-      },
+  // A new run's folder comes last: an error before leaves nothing behind.
+  const existing = request.resume ? openFolder() : undefined;
+  const warn = (text: string): void => (output.json ? output.event({ event: "warning", message: text }) : output.warn(text));
+  const labelMap = labelMapOption(request.labelMap);
+  const source = openTrainingSource(request.source, request.attach, request.run, labelMap);
+  const layout = layoutOf(source.manifest);
+  const stored = existing === undefined ? undefined : readRunConfig(existing);
+  const checkpoint = existing === undefined || stored === undefined ? undefined : readLastCheckpoint(existing, source.manifest, warn);
+  const training = openData(request, layout, labelMap, warn);
+  const evaluation = request.validation === undefined ? undefined : openData(request.validation, layout, labelMap, warn);
+  const pool = openDecodePool({ training, evaluation });
+  closing.push(() => pool.close());
+  // Files that became bad since the run began are left out, as during the run.
+  const strict = checkpoint === undefined;
+  const picture = await checkSamples(pool, "training", training, strict);
+  if (evaluation !== undefined) await checkSamples(pool, "evaluation", evaluation, strict);
+  const present = checkpoint === undefined ? undefined : stored?.settings;
+  const context = { layout, manifest: source.manifest, images: training.pairs.length, picture, validation: evaluation !== undefined, stored: present };
+  const settings = resolveSettings(request.settings, context);
+  const run = existing ?? openFolder();
+  const folder = source.open();
+  for (const change of present === undefined ? [] : changesOf(settings, present)) warn(`from step ${checkpoint?.progress.step} on: ${change}`);
+  rewindMetrics(run, checkpoint?.progress.step);
+  writeRunConfig(run, configOf(request, folder, settings));
+  return { run, folder, layout, data: { training, evaluation }, pool, settings, checkpoint };
+}
+
+function configOf({ images, masks, validation, labelMap, provider, threads }: RunRequest, { dir, manifest }: TrainingFolder, settings: Settings): RunConfig {
+  const { fingerprint, classNames, classColours } = manifest;
+  const data = { images, masks, validation: validation ?? null, labelMap: labelMap ?? null };
+  return { format: 1, fingerprint, graphs: dir, ...data, classNames, classColours, settings, ep: provider, threads, versions: versions() };
+}
+
+async function openStepper({ layout, settings }: Opened, open: (name: "train_step" | "gradient" | "update") => Promise<Session>): Promise<Stepper> {
+  if (settings.accumulate === 1) return fusedStepper(await open("train_step"), layout);
+  return accumulatingStepper(await open("gradient"), await open("update"), layout, settings.accumulate);
+}
+
+async function trainOpened(request: RunRequest, opened: Opened, output: Output, closing: (() => unknown)[]): Promise<RunSummary> {
+  const { run, folder, layout, data, pool, settings, checkpoint } = opened;
+  const sessions = { threads: request.threads, provider: request.provider };
+  const open = async (name: "train_step" | "gradient" | "update" | "eval_step"): Promise<Session> => {
+    const session = await openSession(graphPath(folder, name), sessions);
+    closing.push(() => session.close());
+    return session;
+  };
+  const stepper = await openStepper(opened, open);
+  const evaluator = data.evaluation === undefined ? undefined : await open("eval_step");
+  const images = data.training?.pairs.length ?? 0;
+  const { schedule, batch, accumulate } = settings;
+  const reporter = new RunReporter(output, schedule.steps, run.append);
+  const checkpoints = new Checkpoints(run, folder, (text) => reporter.warn(text));
+  if (checkpoint !== undefined) checkpoints.repairModel();
+  const progress = checkpoint?.progress ?? freshProgress(settings.seed);
+  const rows = [["into", `${run.dir}/`], ["images", imagesText(data, layout, batch)], ...describeSettings(settings, images)];
+  reporter.note(`${checkpoint === undefined ? "training" : `taking up the run after step ${progress.step}`}\n${table(rows)}`);
+  reporter.start({ step: progress.step, epoch: progress.epoch, steps: schedule.steps, images, batch, accumulate, resumed: checkpoint !== undefined });
+
+  const signals = catchSignals((signal) => reporter.note(`${signal}: finishing this step and saving; once more to quit at once`));
+  closing.push(signals.release);
+  const failures = new FailureCount(images + (data.evaluation?.pairs.length ?? 0), (text) => reporter.warn(text));
+  const stopping = (): boolean => signals.caught() !== undefined || failures.tooMany;
+  let reached = progress;
+  let waited = { share: 0, steps: 0 };
+  const hooks: LoopHooks = {
+    stopping,
+    onFailure: (failure) => failures.add(failure),
+    onStep(metrics) {
+      waited = { share: waited.share + metrics.waited, steps: waited.steps + 1 };
+      reporter.step(metrics);
     },
-  );
-  const { step, best, skipped } = progress;
-  const counts = { skipped_steps: skipped, skipped_images: 0 };
-  run.append(journalLine({ event: "end", step, epoch: epochs(step), reason: "done", best, ...counts, time: new Date().toISOString() }));
-  await Promise.all([session.close(), evaluator?.close()]);
-  return { run: run.dir, steps: progress.step, skipped: progress.skipped, best: progress.best, validation: last, files: [...files].map(run.path) };
-}
-
-export function openDataset(images: string, masks: string, layout: Layout, output: Output): Dataset {
-  const { pairs, unusedMasks } = pairFiles(images, masks);
-  if (unusedMasks.length > 0) output.warn(`${unusedMasks.length} masks in ${masks} have no image and are not used: ${unusedMasks.slice(0, 3).join(", ")}`);
-  return new Dataset(pairs, layout);
-}
-
-/** Defaults that depend on the data, the graphs and each other. */
-function loopSettings(request: RunRequest, layout: Layout, dataset: Dataset, manifest: Manifest): LoopSettings {
-  const batch = request.batch ?? layout.batch ?? Math.min(8, dataset.size);
-  if (layout.batch !== null && batch !== layout.batch) {
-    throw usageError(`--batch ${batch}: these graphs have a batch of ${layout.batch}`, "Attach with --input-shape to change it.");
+    save(state, best) {
+      reached = state.progress;
+      // Without validation the last state is the best that is known.
+      checkpoints.save(state, best || evaluator === undefined);
+    },
+    ...(evaluator === undefined ? {} : validationHooks(evaluator, opened, { failures, reporter, stopping })),
+  };
+  const queue = openBatchQueue(pool, settings, progress.step * accumulate, schedule.steps * accumulate);
+  const start = { state: await runtimeState(checkpoint?.state ?? folder.state), progress };
+  try {
+    const outcome = await train({ stepper, queue, images }, settings, start, hooks);
+    reached = outcome.progress;
+    if (failures.tooMany) throw failures.error();
+    reporter.end(outcome.reason, reached);
+    return {
+      run: run.dir,
+      graphs: folder.dir,
+      reason: outcome.reason,
+      signal: signals.caught() ?? null,
+      steps: reached.step,
+      skipped: reached.skipped,
+      skipped_images: reached.skippedImages,
+      best: reached.best,
+      validation: reporter.validation,
+      waited: waited.steps === 0 ? 0 : waited.share / waited.steps,
+      files: [...checkpoints.files].map(run.path),
+    };
+  } catch (error) {
+    // The first error counts, not that of a disk which is full for this line too.
+    ignoringErrors(() => reporter.end("failed", reached));
+    throw error;
   }
-  const steps = request.steps ?? (request.epochs === undefined ? 1000 : Math.ceil((request.epochs * dataset.size) / batch));
-  const adamw = manifest.state.some(({ name }) => name === "exp_avg");
+}
+
+function ignoringErrors(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof OhemgenError)) throw error;
+  }
+}
+
+interface Watchers {
+  readonly failures: FailureCount;
+  readonly reporter: RunReporter;
+  readonly stopping: () => boolean;
+}
+
+function validationHooks(
+  evaluator: Session,
+  { data, layout, pool, settings }: Opened,
+  { failures, reporter, stopping }: Watchers,
+): Pick<LoopHooks, "validate" | "onValidation"> {
+  const size = data.evaluation?.pairs.length ?? 0;
+  let began = 0;
   return {
-    seed: request.seed,
-    batch,
-    size: cropSize(request.crop, layout, dataset),
-    augmentation: request.augmentation,
-    validateEvery: request.validateEvery ?? Math.max(1, Math.ceil(steps / 10)),
-    schedule: { kind: request.schedule, rate: request.rate ?? (adamw ? 3e-4 : 0.01), steps, warmup: request.warmup ?? Math.ceil(steps / 20) },
+    validate(state) {
+      began = performance.now();
+      return evaluate(
+        evaluator,
+        state,
+        { pool, layout, size },
+        {
+          batch: settings.batch,
+          stopping,
+          onFailure: (failure) => failures.add(failure),
+          onProgress: (done) => reporter.progress(`validated ${done}/${size} images`),
+        },
+      );
+    },
+    onValidation: (progress, evaluation, best) => reporter.validated(progress, evaluation, best, (performance.now() - began) / 1000),
   };
 }
 
-/** Strides of segmentation networks divide this. */
-const sizeMultiple = 32;
-
-/** The graph's size; where it takes any, what was asked for, or the first picture's rounded down. */
-function cropSize(crop: readonly [number, number] | undefined, { height, width }: Layout, dataset: Dataset): readonly [number, number] {
-  if (crop !== undefined) {
-    if ((height !== null && crop[0] !== height) || (width !== null && crop[1] !== width)) {
-      throw usageError(`--crop ${crop}: these graphs take pictures of ${height ?? "any"} × ${width ?? "any"}`, "Attach with --input-shape to change it.");
-    }
-    return crop;
-  }
-  if (height !== null && width !== null) return [height, width];
-  const { picture } = dataset.sample(0);
-  const rounded = (size: number): number => Math.max(sizeMultiple, Math.floor(size / sizeMultiple) * sizeMultiple);
-  return [height ?? rounded(picture.height), width ?? rounded(picture.width)];
-}
-
-function runConfig({ folder, images, masks, validation, threads }: RunRequest, settings: LoopSettings): object {
-  const { fingerprint, source, versions } = folder.manifest;
-  return { fingerprint, source: source.path, images, masks, validation: validation ?? null, threads, ...settings, versions };
-}
-
-function stepEvent(metrics: StepMetrics): StepEvent {
-  const { step, epoch, loss, ce, lovasz, kept, learningRate, gradNorm, finite, imagesPerSecond, waited } = metrics;
-  const rest = { lr: learningRate, grad_norm: gradNorm, finite, images_per_second: imagesPerSecond, waited };
-  return { event: "step", step, epoch, loss, ce, lovasz, kept, ...rest };
-}
-
-/** Rate and time left from the last steps, not the first ones, which warm up. */
-function progressLine(steps: number): (metrics: StepMetrics, validation: Evaluation | null) => string {
-  let rate = 0;
-  let before = performance.now();
-  return ({ step, loss, kept, finite }, validation) => {
-    const now = performance.now();
-    const current = 1000 / Math.max(1, now - before);
-    before = now;
-    rate = rate === 0 ? current : 0.9 * rate + 0.1 * current;
-    const left = Math.ceil((steps - step) / rate);
-    const parts = [`step ${step}/${steps}`, `${rate.toFixed(1)}/s`, `${left} s left`, finite ? `loss ${loss.toFixed(4)}` : "not finite, skipped"];
-    if (kept !== null) parts.push(`kept ${percent(kept)}`);
-    if (validation !== null) parts.push(`mIoU ${decimals(validation.miou)}`);
-    return parts.join("  ");
-  };
+function imagesText({ training, evaluation }: DataSpec, layout: Layout, batch: number): string {
+  const count = plural(training?.pairs.length ?? 0, "image");
+  if (evaluation === undefined) return `${count}, none to validate on`;
+  const { length } = evaluation.pairs;
+  const fixed = layout.batch !== null && layout.height === null && length % batch !== 0;
+  return `${count}, ${length} to validate on${fixed ? `; their last batch of ${length % batch} is filled up with ignored pixels` : ""}`;
 }

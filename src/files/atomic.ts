@@ -171,7 +171,10 @@ function syncFolder(dir: string): void {
   }
 }
 
-function writing<T>(path: string, work: () => T): T {
+const fullDisk: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+/** Errors of the file system as E112 about `path`. */
+export function writing<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -181,7 +184,7 @@ function writing<T>(path: string, work: () => T): T {
     throw new OhemgenError(`cannot write ${path}: ${message}`, {
       code: "E112",
       where: path,
-      hint: code === "ENOSPC" ? "The disk is full." : "Check the path and its permissions.",
+      hint: fullDisk.has(code) ? "The disk is full, or a limit on what may be written is reached." : "Check the path and its permissions.",
       cause: error,
     });
   }

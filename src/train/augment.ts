@@ -3,6 +3,7 @@
  * outside the picture is the mean colour with the ignored label.
  */
 
+import type { Random } from "../support/random.ts";
 import { type ColourMap, luma, mapColours } from "./colour-jitter.ts";
 import type { Mask, Picture } from "./images.ts";
 

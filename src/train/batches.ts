@@ -3,11 +3,11 @@
  * up at any step; a sample that cannot be used is a picture of ignored pixels.
  */
 
+import { randomStream } from "../support/random.ts";
 import { type Augmentation, copyLabels, copyPixels, randomWindow, type Window } from "./augment.ts";
 import { type ColourMap, randomColours } from "./colour-jitter.ts";
 import { type Dataset, failureOf, type Sample, type SampleFailure } from "./dataset.ts";
 import type { LabelType, Layout } from "./layout.ts";
-import { randomStream } from "../support/random.ts";
 import { type Tile, tilesOf } from "./tiles.ts";
 
 export type Labels = Uint8Array | Int32Array | BigInt64Array;

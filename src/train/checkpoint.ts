@@ -12,12 +12,23 @@ import { OhemgenError } from "../support/errors.ts";
 export interface Progress {
   /** Updates done, skipped ones included. */
   readonly step: number;
-  /** Samples seen. */
+  /** Passes over the images. */
+  readonly epoch: number;
+  /**
+   * Samples taken: where the loader stands. Random numbers come from streams of (seed, position), so this and `seed`
+   * are the whole state of the generators.
+   */
   readonly position: number;
   readonly seed: number;
   readonly best: { readonly step: number; readonly miou: number } | null;
+  /** Step of the last validation; 0 before the first. */
+  readonly validated: number;
+  /** Validations since the best one. */
+  readonly stale: number;
   /** Steps without update, because a number was not finite. */
   readonly skipped: number;
+  /** Samples left out, because their files could not be used. */
+  readonly skippedImages: number;
 }
 
 export interface Checkpoint {
@@ -26,8 +37,10 @@ export interface Checkpoint {
   readonly state: ReadonlyMap<string, Tensor>;
 }
 
+const format = "ohemgen-checkpoint-1";
+
 export function encodeCheckpoint({ fingerprint, progress, state }: Checkpoint): Uint8Array[] {
-  return safetensorsChunks(state, { format: "ohemgen-checkpoint-1", fingerprint, progress: JSON.stringify(progress) });
+  return safetensorsChunks(state, { format, fingerprint, progress: JSON.stringify(progress) });
 }
 
 /**
@@ -44,11 +57,22 @@ export function decodeCheckpoint(bytes: Uint8Array, path: string, manifest: Mani
     if (tensor.dims.join() !== shape.join()) foreign(path, `"${name}" is [${tensor.dims}] there and [${shape}] here`);
     state.set(name, tensor);
   }
-  return { fingerprint, progress: progress === undefined ? freshProgress(0) : (JSON.parse(progress) as Progress), state };
+  return { fingerprint, progress: progress === undefined ? freshProgress(0) : parsedProgress(progress, path), state };
 }
 
 export function freshProgress(seed: number): Progress {
-  return { step: 0, position: 0, seed, best: null, skipped: 0 };
+  return { step: 0, epoch: 0, position: 0, seed, best: null, validated: 0, stale: 0, skipped: 0, skippedImages: 0 };
+}
+
+function parsedProgress(text: string, path: string): Progress {
+  try {
+    const progress = { ...freshProgress(0), ...(JSON.parse(text) as Partial<Progress>) };
+    const { best: _, ...numbers } = progress;
+    if (Object.values(numbers).every((value) => typeof value === "number" && value >= 0)) return progress;
+  } catch {
+    // Said below.
+  }
+  throw new OhemgenError(`${path} does not say where its run stands`, { code: "E105", where: path, hint: "The file is corrupt." });
 }
 
 function foreign(path: string, reason: string): never {

@@ -1,20 +1,7 @@
-/** Colours of classes, and pictures made with them for people to look at. */
+/** Pictures of masks in the colours of their classes, for people to look at. */
 
-import type { Colour, Mask, Picture } from "./images.ts";
-
-/** The golden angle puts every further hue far from the ones before; brightness alternates. */
-export function classColours(count: number): Colour[] {
-  return Array.from({ length: count }, (_, i) => hsv((i * 137.508 + 205) % 360, 0.62, i % 2 === 0 ? 0.92 : 0.68));
-}
-
-/** h in degrees; formula of Smith 1978. */
-function hsv(h: number, s: number, v: number): Colour {
-  const channel = (n: number): number => {
-    const k = (n + h / 60) % 6;
-    return Math.round(255 * (v - v * s * Math.max(0, Math.min(k, 4 - k, 1))));
-  };
-  return [channel(5), channel(3), channel(1)];
-}
+import type { Colour } from "../attach/colours.ts";
+import type { Mask, Picture } from "./images.ts";
 
 /** Labels that are no class are grey. */
 const ignoredColour: Colour = [90, 90, 90];

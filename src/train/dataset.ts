@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { OhemgenError } from "../support/errors.ts";
+import { randomStream, shuffled } from "../support/random.ts";
 import { decodeMask, decodePicture, decodeRawMask, type Mask, type Picture } from "./images.ts";
 import { type LabelMap, mappedMask } from "./label-map.ts";
 import type { Layout } from "./layout.ts";

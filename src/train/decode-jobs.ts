@@ -5,14 +5,14 @@ import { Dataset, type DatasetSpec, failureOf, type SampleFailure } from "./data
 
 /** The data of a run. */
 export interface DataSpec {
-  readonly training?: { readonly dataset: DatasetSpec; readonly plan: TrainingPlan } | undefined;
+  readonly training?: DatasetSpec | undefined;
   readonly evaluation?: DatasetSpec | undefined;
 }
 
 export type SetName = keyof DataSpec;
 
 export type Job =
-  | { readonly kind: "batch"; readonly index: number; readonly buffers?: Buffers | undefined }
+  | { readonly kind: "batch"; readonly index: number; readonly plan: TrainingPlan; readonly buffers?: Buffers | undefined }
   | { readonly kind: "tiles"; readonly index: number }
   | { readonly kind: "check"; readonly set: SetName; readonly index: number };
 
@@ -28,19 +28,17 @@ export type JobResult = JobResults[Job["kind"]];
 
 /** Does jobs one after another; every thread has one. */
 export class Decoder {
-  readonly #plan: TrainingPlan | undefined;
   readonly #sets: Readonly<Record<SetName, Dataset | undefined>>;
 
   /** @param cacheLimit bytes of decoded pictures to keep */
   constructor({ training, evaluation }: DataSpec, cacheLimit: number) {
-    this.#plan = training?.plan;
     const share = training !== undefined && evaluation !== undefined ? cacheLimit / 2 : cacheLimit;
     const dataset = (spec: DatasetSpec | undefined): Dataset | undefined => (spec === undefined ? undefined : new Dataset(spec, share));
-    this.#sets = { training: dataset(training?.dataset), evaluation: dataset(evaluation) };
+    this.#sets = { training: dataset(training), evaluation: dataset(evaluation) };
   }
 
   async run(job: Job): Promise<JobResult> {
-    if (job.kind === "batch") return trainingBatch(this.#sets.training as Dataset, this.#plan as TrainingPlan, job.index, job.buffers);
+    if (job.kind === "batch") return trainingBatch(this.#sets.training as Dataset, job.plan, job.index, job.buffers);
     if (job.kind === "tiles") return pictureTiles(this.#sets.evaluation as Dataset, job.index);
     const dataset = this.#sets[job.set] as Dataset;
     try {

@@ -4,6 +4,7 @@
  */
 
 import { type DecodedPng, decode, encode } from "fast-png";
+import type { Colour } from "../attach/colours.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { loadCodec } from "./image-codec.ts";
 
@@ -19,8 +20,6 @@ export interface Mask {
   readonly height: number;
   readonly labels: Uint8Array | Uint16Array | Int32Array;
 }
-
-export type Colour = readonly [red: number, green: number, blue: number];
 
 /** What a mask file holds before it is known what its numbers or colours mean. */
 export type RawMask =
@@ -110,9 +109,9 @@ function decodePng(bytes: Uint8Array, path: string): DecodedPng {
 
 function checkPngSize(bytes: Uint8Array, path: string): void {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 33) return damaged(path, "it ends within its header");
+  if (bytes.length < 33) damaged(path, "it ends within its header");
   const [width, height] = [header.getUint32(16), header.getUint32(20)];
-  if (width * height === 0 || width * height > pixelLimit) return damaged(path, `a size of ${width} × ${height} pixels`);
+  if (width * height === 0 || width * height > pixelLimit) damaged(path, `a size of ${width} × ${height} pixels`);
 }
 
 function formatOf(bytes: Uint8Array): string | undefined {

@@ -1,7 +1,8 @@
 /** What the numbers or colours of masks mean: from what a file stores to classes. */
 
+import type { Colour } from "../attach/colours.ts";
 import { OhemgenError } from "../support/errors.ts";
-import type { Colour, Mask, RawMask } from "./images.ts";
+import type { Mask, RawMask } from "./images.ts";
 import { cityscapesLabels, type KnownLabel, vocLabels } from "./known-labels.ts";
 
 /** Stands for "leave this pixel out", whatever the ignored label of the graphs is. */
@@ -118,7 +119,16 @@ export function mappedMask(mask: RawMask, map: LabelMap, ignored: number, path: 
 
 function mappedNumbers({ width, height, labels }: RawMask & { kind: "numbers" }, map: LabelMap, ignored: number, path: string): Mask {
   const table = Int32Array.from({ length: labels instanceof Uint8Array ? 256 : 65536 }, (_, value) => labelOf(map.values.get(value) ?? map.fallback, ignored));
-  return { width, height, labels: mapped(labels, ignored, (value) => table[value] as number, (value) => unknown(path, map, `${value}`)) };
+  return {
+    width,
+    height,
+    labels: mapped(
+      labels,
+      ignored,
+      (value) => table[value] as number,
+      (value) => unknown(path, map, `${value}`),
+    ),
+  };
 }
 
 function mappedColours(mask: RawMask, map: LabelMap, ignored: number, path: string): Mask {
@@ -129,7 +139,16 @@ function mappedColours(mask: RawMask, map: LabelMap, ignored: number, path: stri
   if (mask.kind === "numbers") {
     const palette = (mask.palette ?? []).map(packedColour);
     const indices = Int32Array.from(palette, (colour) => table.get(colour) ?? rest);
-    return { width, height, labels: mapped(mask.labels, ignored, (value) => indices[value] ?? none, (value) => named(palette[value] ?? 0)) };
+    return {
+      width,
+      height,
+      labels: mapped(
+        mask.labels,
+        ignored,
+        (value) => indices[value] ?? none,
+        (value) => named(palette[value] ?? 0),
+      ),
+    };
   }
   const { rgb } = mask;
   const packed = new Uint32Array(width * height);

@@ -1,19 +1,27 @@
 /**
- * The training loop: batch in, state out, one run of `train_step.onnx` per step. All that a step depends on is the
- * state, the progress and the settings, so a run that is taken up from a checkpoint goes on as if never interrupted.
+ * The training loop: batches in, state out. All that a step depends on is the state, the progress and the settings,
+ * so a run that is taken up from a checkpoint goes on as if never interrupted.
  */
 
 import { OhemgenError } from "../support/errors.ts";
+import type { BatchQueue } from "./batch-queue.ts";
 import type { Checkpoint, Progress } from "./checkpoint.ts";
-import { type Dataset, type TrainingPlan, trainingBatch } from "./dataset.ts";
-import { batchFeeds, type Evaluation } from "./evaluate.ts";
+import type { SampleFailure } from "./dataset.ts";
+import type { Evaluation } from "./evaluate.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
-import { runtimeTensor, type Session, scalarOf, stateTensors, type Tensors } from "./session.ts";
+import { stateTensors, type Tensors } from "./session.ts";
+import type { BorrowedBatch, Stepper } from "./step.ts";
 
-export interface LoopSettings extends TrainingPlan {
+export interface LoopSettings {
   readonly schedule: Schedule;
+  /** Images per batch; an update takes as many batches as the stepper says. */
+  readonly batch: number;
   /** Validate after every so many steps, and at the end. */
   readonly validateEvery: number;
+  /** Save after every so many steps, after every validation, and at the end. */
+  readonly saveEvery: number;
+  /** Stop after so many validations in a row without a better mIoU; `null`: never. */
+  readonly patience: number | null;
 }
 
 export interface StepMetrics {
@@ -35,15 +43,31 @@ export interface StepMetrics {
 
 export interface LoopHooks {
   readonly onStep?: (metrics: StepMetrics) => void;
-  readonly validate?: (state: Tensors) => Promise<Evaluation>;
-  readonly onValidation?: (step: number, evaluation: Evaluation, best: boolean) => void;
-  /** The state after a validation; `best` if none was better. */
+  /** A sample was left out; throw to end the run. */
+  readonly onFailure?: (failure: SampleFailure) => void;
+  /** Undefined where it was stopped half way. */
+  readonly validate?: (state: Tensors) => Promise<Evaluation | undefined>;
+  readonly onValidation?: (progress: Progress, evaluation: Evaluation, best: boolean) => void;
   readonly save?: (checkpoint: Omit<Checkpoint, "fingerprint">, best: boolean) => void;
+  /** Asked between steps: true ends the run after saving. */
+  readonly stopping?: () => boolean;
 }
 
-export interface Outcome {
+export interface Position {
   readonly state: Tensors;
   readonly progress: Progress;
+}
+
+export interface Outcome extends Position {
+  readonly reason: "done" | "patience" | "interrupted";
+}
+
+/** What steps are made with. */
+export interface Machine {
+  readonly stepper: Stepper;
+  readonly queue: BatchQueue;
+  /** Images in the training folder. */
+  readonly images: number;
 }
 
 /** So many steps in a row without a finite result cannot be chance. */
@@ -51,71 +75,95 @@ const patienceWithSkips = 20;
 
 /**
  * Trains from `start` up to `settings.schedule.steps` updates.
- * @throws OhemgenError E421 where the loss stays not finite.
+ * @throws OhemgenError E421 where the loss stays not finite; what the hooks throw.
  */
-export async function train(session: Session, dataset: Dataset, settings: LoopSettings, start: Outcome, hooks: LoopHooks = {}): Promise<Outcome> {
-  let { state, progress } = start;
+export async function train(machine: Machine, settings: LoopSettings, start: Position, hooks: LoopHooks = {}): Promise<Outcome> {
+  const { steps } = settings.schedule;
+  const stopping = (): boolean => hooks.stopping?.() ?? false;
+  const save = ({ state, progress }: Position, best = false): void => hooks.save?.({ progress, state: stateTensors(state) }, best);
+  let now = start;
   let skippedInRow = 0;
-  while (progress.step < settings.schedule.steps) {
-    const { state: next, metrics } = await trainingStep(session, dataset, settings, state, progress.step);
-    state = next;
+  // A run that ended within a validation makes up for it first.
+  let owed = now.progress.validated < now.progress.step && isDue(now.progress.step, settings);
+  for (;;) {
+    if (owed) {
+      const validated = await validation(now, hooks);
+      if (validated === undefined) {
+        save(now);
+        return { ...now, reason: "interrupted" };
+      }
+      now = validated.position;
+      save(now, validated.best);
+    }
+    const { step } = now.progress;
+    if (step >= steps) return { ...now, reason: "done" };
+    if (settings.patience !== null && now.progress.stale >= settings.patience) return { ...now, reason: "patience" };
+    const { position, metrics } = await oneStep(machine, settings, now, hooks);
+    now = position;
     skippedInRow = metrics.finite ? 0 : skippedInRow + 1;
-    progress = {
-      ...progress,
-      step: progress.step + 1,
-      position: progress.position + settings.batch,
-      skipped: progress.skipped + (metrics.finite ? 0 : 1),
-    };
     hooks.onStep?.(metrics);
-    if (skippedInRow >= patienceWithSkips) throw diverged(progress.step);
-    const due = progress.step % settings.validateEvery === 0 || progress.step === settings.schedule.steps;
-    if (due) progress = await validation(state, progress, hooks);
+    const reached = now.progress.step;
+    owed = isDue(reached, settings);
+    if (skippedInRow >= patienceWithSkips || stopping()) {
+      save(now);
+      if (skippedInRow >= patienceWithSkips) throw diverged(reached);
+      return { ...now, reason: "interrupted" };
+    }
+    if (!owed && reached % settings.saveEvery === 0) save(now);
   }
-  return { state, progress };
 }
 
-async function trainingStep(
-  session: Session,
-  dataset: Dataset,
+function isDue(step: number, { validateEvery, schedule }: LoopSettings): boolean {
+  return step % validateEvery === 0 || step === schedule.steps;
+}
+
+async function oneStep(
+  { stepper, queue, images }: Machine,
   settings: LoopSettings,
-  state: Tensors,
-  step: number,
-): Promise<{ state: Tensors; metrics: StepMetrics }> {
-  const rate = learningRate(settings.schedule, step);
+  { state, progress }: Position,
+  hooks: LoopHooks,
+): Promise<{ position: Position; metrics: StepMetrics }> {
+  const rate = learningRate(settings.schedule, progress.step);
+  const samples = settings.batch * stepper.batches;
   const began = performance.now();
-  const batch = trainingBatch(dataset, settings, step);
-  const fed = performance.now();
-  const feeds = await batchFeeds(batch, dataset, session, state);
-  feeds.set("learning_rate", await runtimeTensor(Float32Array.of(rate), []));
-  const result = await session.run(feeds);
-  const valid = scalarOf(result, "valid");
-  const time = Math.max(performance.now() - began, 1e-3);
-  const metrics: StepMetrics = {
-    step: step + 1,
-    epoch: ((step + 1) * settings.batch) / dataset.size,
-    learningRate: rate,
-    loss: scalarOf(result, "loss"),
-    ce: result.has("ce") ? scalarOf(result, "ce") : Number.NaN,
-    lovasz: result.has("lovasz") ? scalarOf(result, "lovasz") : Number.NaN,
-    kept: valid > 0 && result.has("kept") ? scalarOf(result, "kept") / valid : null,
-    gradNorm: scalarOf(result, "grad_norm"),
-    finite: scalarOf(result, "finite") === 1,
-    imagesPerSecond: (1000 * settings.batch) / time,
-    waited: (fed - began) / time,
+  let waited = 0;
+  let failed = 0;
+  const next = async (): Promise<BorrowedBatch> => {
+    const asked = performance.now();
+    const { batch, failures } = await queue.next();
+    waited += performance.now() - asked;
+    failed += failures.length;
+    for (const failure of failures) hooks.onFailure?.(failure);
+    return { batch, release: () => queue.release(batch) };
   };
-  const next = new Map([...state.keys()].map((name) => [name, result.get(`${name}.next`) as Tensors extends ReadonlyMap<string, infer T> ? T : never]));
-  return { state: next, metrics };
+  const result = await stepper.run(state, next, rate);
+  const time = Math.max(performance.now() - began, 1e-3);
+  const position = progress.position + samples;
+  const after: Progress = {
+    ...progress,
+    step: progress.step + 1,
+    epoch: position / images,
+    position,
+    skipped: progress.skipped + (result.finite ? 0 : 1),
+    skippedImages: progress.skippedImages + failed,
+  };
+  const { loss, ce, lovasz, gradNorm, finite, valid } = result;
+  const kept = valid > 0 && Number.isFinite(result.kept) ? result.kept / valid : null;
+  const speed = { imagesPerSecond: (1000 * samples) / time, waited: waited / time };
+  const metrics = { step: after.step, epoch: after.epoch, learningRate: rate, loss, ce, lovasz, kept, gradNorm, finite, ...speed };
+  return { position: { state: result.state, progress: after }, metrics };
 }
 
-async function validation(state: Tensors, progress: Progress, hooks: LoopHooks): Promise<Progress> {
-  const { step } = progress;
-  const evaluation = await hooks.validate?.(state);
-  const miou = evaluation?.miou ?? null;
-  const isBest = miou !== null && (progress.best === null || miou > progress.best.miou);
-  if (evaluation !== undefined) hooks.onValidation?.(step, evaluation, isBest);
-  const after = isBest ? { ...progress, best: { step, miou } } : progress;
-  hooks.save?.({ progress: after, state: stateTensors(state) }, isBest);
-  return after;
+async function validation({ state, progress }: Position, hooks: LoopHooks): Promise<{ position: Position; best: boolean } | undefined> {
+  const validated = { ...progress, validated: progress.step };
+  if (hooks.validate === undefined) return { position: { state, progress: validated }, best: false };
+  const evaluation = await hooks.validate(state);
+  if (evaluation === undefined) return undefined;
+  const { miou } = evaluation;
+  const best = miou !== null && (progress.best === null || miou > progress.best.miou);
+  const after = best ? { ...validated, best: { step: progress.step, miou }, stale: 0 } : { ...validated, stale: progress.stale + 1 };
+  hooks.onValidation?.(after, evaluation, best);
+  return { position: { state, progress: after }, best };
 }
 
 function diverged(step: number): OhemgenError {

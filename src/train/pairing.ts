@@ -1,7 +1,7 @@
 /** Images and masks of two folders, paired by the name without its ending, in alphabetical order. */
 
 import { readdirSync, statSync } from "node:fs";
-import { extname, join } from "node:path";
+import { extname, join, sep } from "node:path";
 import { OhemgenError } from "../support/errors.ts";
 
 export interface Pair {
@@ -18,10 +18,16 @@ export interface Pairing {
 
 const imageEndings = new Set([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"]);
 
+/**
+ * How names are read. `cityscapes`: in folders by city, `…_leftImg8bit.png` beside `…_gtFine_labelIds.png` (or
+ * `gtCoarse`) among files of other kinds.
+ */
+export type Naming = "plain" | "cityscapes";
+
 /** @throws OhemgenError E410 (no such folder, no images), E411 (an image without mask, two files of one name). */
-export function pairFiles(imageFolder: string, maskFolder: string): Pairing {
-  const images = listImages(imageFolder);
-  const masks = listImages(maskFolder);
+export function pairFiles(imageFolder: string, maskFolder: string, naming: Naming = "plain"): Pairing {
+  const images = filesByStem(imageFolder, naming, /_leftImg8bit$/);
+  const masks = filesByStem(maskFolder, naming, /_gt(Fine|Coarse)_labelIds$/);
   const missing = [...images.keys()].filter((stem) => !masks.has(stem));
   if (missing.length > 0) {
     const all = missing.length === images.size;
@@ -39,14 +45,24 @@ export function pairFiles(imageFolder: string, maskFolder: string): Pairing {
 
 /** Paths by stem. */
 export function listImages(folder: string): Map<string, string> {
+  return filesByStem(folder, "plain");
+}
+
+/** @param suffix what the names of the files in question end with, if any does; not part of the stem */
+function filesByStem(folder: string, naming: Naming, suffix?: RegExp): Map<string, string> {
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new OhemgenError(`${folder} is not a folder`, { code: "E410", where: folder, hint: "Give a folder of PNG files." });
+    throw new OhemgenError(`${folder} is not a folder`, { code: "E410", where: folder, hint: "Give a folder of images." });
   }
+  const deep = naming === "cityscapes";
+  const names = readdirSync(folder, { recursive: deep, encoding: "utf8" })
+    .filter((name) => !/(^|[\\/])\./.test(name) && imageEndings.has(extname(name).toLowerCase()))
+    .sort();
+  const withoutEnding = (name: string): string => name.slice(0, -extname(name).length);
+  const chosen = deep && suffix !== undefined ? names.filter((name) => suffix.test(withoutEnding(name))) : [];
   const files = new Map<string, string>();
-  for (const name of readdirSync(folder).sort()) {
-    const ending = extname(name);
-    if (name.startsWith(".") || !imageEndings.has(ending.toLowerCase())) continue;
-    const stem = name.slice(0, -ending.length);
+  for (const name of chosen.length > 0 ? chosen : names) {
+    const whole = withoutEnding(name).split(sep).join("/");
+    const stem = chosen.length > 0 ? whole.replace(suffix ?? "", "") : whole;
     const other = files.get(stem);
     if (other !== undefined) {
       throw new OhemgenError(`two files are called ${stem}: ${other} and ${name}`, { code: "E411", where: folder, hint: "Keep one of them." });
@@ -54,7 +70,7 @@ export function listImages(folder: string): Map<string, string> {
     files.set(stem, join(folder, name));
   }
   if (files.size === 0) {
-    throw new OhemgenError(`${folder} holds no images`, { code: "E410", where: folder, hint: "PNG files are expected directly in the folder." });
+    throw new OhemgenError(`${folder} holds no images`, { code: "E410", where: folder, hint: "PNG, JPEG or WebP files are expected directly in the folder." });
   }
   return files;
 }

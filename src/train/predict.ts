@@ -2,10 +2,10 @@
 
 import type { Preprocessing } from "../attach/manifest.ts";
 import { OhemgenError } from "../support/errors.ts";
-import { copyLabels, copyPixels, plainWindow } from "./augment.ts";
-import { tileWindows } from "./dataset.ts";
+import { copyPixels, type Window } from "./augment.ts";
 import type { Mask, Picture } from "./images.ts";
 import { type RuntimeTensor, runtimeTensor, type Session } from "./session.ts";
+import { tilesOf } from "./tiles.ts";
 
 /** How a model is fed and its output read. */
 export interface InferenceModel {
@@ -27,20 +27,17 @@ export interface InferenceModel {
 export async function predictPicture(model: InferenceModel, picture: Picture): Promise<Mask> {
   const { width, height } = picture;
   const labels = new Uint8Array(width * height);
-  for (const tile of tileWindows(picture, model)) {
-    const part = await predictWindow(model, picture, tile);
-    // Back to its place: the tile seen as a picture whose first pixel is (−top, −left) of the whole.
-    const window = plainWindow(Math.min(tile.height, height - tile.top), Math.min(tile.width, width - tile.left));
-    const rows = new Uint8Array(window.height * window.width);
-    copyLabels(part, window, [window.height, window.width], rows, 0, 0);
-    for (let y = 0; y < window.height; y++) {
-      labels.set(rows.subarray(y * window.width, (y + 1) * window.width), (tile.top + y) * width + tile.left);
+  for (const { window, top, left, bottom, right } of tilesOf(picture, model)) {
+    const part = await predictWindow(model, picture, window);
+    for (let y = top; y < bottom; y++) {
+      const from = (y - window.top) * window.width - window.left;
+      labels.set(part.labels.subarray(from + left, from + right), y * width + left);
     }
   }
   return { width, height, labels };
 }
 
-async function predictWindow(model: InferenceModel, picture: Picture, tile: ReturnType<typeof plainWindow>): Promise<Mask> {
+async function predictWindow(model: InferenceModel, picture: Picture, tile: Window): Promise<Mask> {
   const { height, width } = tile;
   const batch = model.batch ?? 1;
   const images = new Float32Array(batch * model.channels * height * width);

@@ -14,16 +14,21 @@ export type { RuntimeTensor };
 /** Tensors by input or output name. */
 export type Tensors = ReadonlyMap<string, RuntimeTensor>;
 
+export const providers = ["cpu", "cuda", "webgpu"] as const;
+export type Provider = (typeof providers)[number];
+
 export interface SessionOptions {
   /** 0 leaves it to the runtime. */
   readonly threads?: number;
+  /** What runs the graph; default the CPU. */
+  readonly provider?: Provider;
 }
 
 export interface Session {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Runs the graph and returns the outputs asked for. */
-  run(feeds: Tensors, outputs?: readonly string[]): Promise<Map<string, RuntimeTensor>>;
+  /** Runs the graph and returns the outputs asked for, those in `into` in the memory of the tensors there. */
+  run(feeds: Tensors, outputs?: readonly string[], into?: Tensors): Promise<Map<string, RuntimeTensor>>;
   close(): Promise<void>;
 }
 
@@ -42,8 +47,8 @@ export async function loadRuntime(): Promise<Runtime> {
   }
 }
 
-/** @throws OhemgenError E401, E402 (the runtime refuses the graph), E403 (from `run`). */
-export async function openSession(model: string | Uint8Array, { threads = 0 }: SessionOptions = {}): Promise<Session> {
+/** @throws OhemgenError E401, E402 (the runtime refuses the graph or the provider), E403 (from `run`). */
+export async function openSession(model: string | Uint8Array, { threads = 0, provider = "cpu" }: SessionOptions = {}): Promise<Session> {
   const runtime = await loadRuntime();
   const options: InferenceSession.SessionOptions = {
     // Half the peak memory in graphs with a backward pass.
@@ -52,20 +57,22 @@ export async function openSession(model: string | Uint8Array, { threads = 0 }: S
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
     ...(threads > 0 ? { intraOpNumThreads: threads } : {}),
+    ...(provider === "cpu" ? {} : { executionProviders: [provider] }),
   };
   const name = typeof model === "string" ? model : "the model";
   let session: InferenceSession;
   try {
     session = typeof model === "string" ? await runtime.InferenceSession.create(model, options) : await runtime.InferenceSession.create(model, options);
   } catch (cause) {
-    throw failure("E402", `ONNX Runtime cannot load ${name}`, cause);
+    throw failure("E402", `ONNX Runtime cannot load ${name}${provider === "cpu" ? "" : ` on ${provider}`}`, cause, providerHint(provider));
   }
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
-    async run(feeds, outputs = session.outputNames) {
+    async run(feeds, outputs = session.outputNames, into = new Map()) {
       try {
-        return new Map(Object.entries(await session.run(Object.fromEntries(feeds), [...outputs])));
+        const fetches = Object.fromEntries(outputs.map((output) => [output, into.get(output) ?? null]));
+        return new Map(Object.entries(await session.run(Object.fromEntries(feeds), fetches)));
       } catch (cause) {
         throw failure("E403", `ONNX Runtime failed to run ${name}`, cause);
       }
@@ -74,9 +81,16 @@ export async function openSession(model: string | Uint8Array, { threads = 0 }: S
   };
 }
 
-function failure(code: string, what: string, cause: unknown): OhemgenError {
+function failure(code: string, what: string, cause: unknown, hint?: string): OhemgenError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new OhemgenError(`${what}: ${reason}`, { code, cause });
+  return new OhemgenError(`${what}: ${reason}`, { code, cause, ...(hint === undefined ? {} : { hint }) });
+}
+
+function providerHint(provider: Provider): string | undefined {
+  if (provider === "cuda") {
+    return "CUDA needs an NVIDIA GPU, CUDA 12 with cuDNN 9, and the runtime's CUDA files: node node_modules/onnxruntime-node/script/install.js";
+  }
+  return provider === "webgpu" ? "WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver." : undefined;
 }
 
 type RuntimeData = Float32Array | Uint8Array | Int32Array | BigInt64Array;

@@ -11,13 +11,13 @@ import { decodeMask } from "../../src/train/images.ts";
 import { demo, demoModel, type Workplace, workplace } from "./command.ts";
 
 let place: Workplace;
-beforeAll(() => {
+beforeAll(async () => {
   place = workplace();
   mkdirSync(place.path("img"));
   mkdirSync(place.path("msk"));
   for (const stem of ["street-01", "street-02"]) {
     cpSync(join(demo, "images", `${stem}.png`), place.path(`img/${stem}.png`));
-    const { width, height, labels } = decodeMask(readFileSync(join(demo, "masks", `${stem}.png`)), stem);
+    const { width, height, labels } = await decodeMask(readFileSync(join(demo, "masks", `${stem}.png`)), stem);
     const three = Uint8Array.from(labels, (label) => (label === 255 ? 255 : label % 3));
     writeFileSync(place.path(`msk/${stem}.png`), encode({ width, height, data: three, channels: 1, depth: 8 }));
   }

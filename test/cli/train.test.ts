@@ -32,7 +32,7 @@ describe("train", () => {
     expect(code, stderr).toBe(0);
     expect(stdout).toMatch(/best mIoU {2}0\.\d+ at step [23]/);
     expect(stderr).toMatch(/step 3\/3/);
-    const files = ["best.onnx", "best.safetensors", "config.json", "last.safetensors", "metrics.jsonl"];
+    const files = ["best.onnx", "best.safetensors", "config.json", "last.safetensors", "metrics.jsonl", "previous.safetensors"];
     expect(readdirSync(place.path("a")).sort()).toEqual(files);
     const events = readJournal(readFileSync(place.path("a/metrics.jsonl"), "utf8"));
     expect(events.map(({ event, step }) => `${event} ${step}`)).toEqual(["start 0", "step 1", "step 2", "val 2", "step 3", "val 3", "end 3"]);
@@ -57,7 +57,7 @@ describe("train", () => {
 });
 
 describe("eval and predict", () => {
-  test("eval as JSON has the keys of the contract, and agrees with plain prediction", () => {
+  test("eval as JSON has the keys of the contract, and agrees with plain prediction", async () => {
     const { code, stdout } = place.run("eval", "t", ...data, "--json", "--quiet");
     expect(code).toBe(0);
     const document = JSON.parse(stdout);
@@ -71,8 +71,8 @@ describe("eval and predict", () => {
     for (const name of readdirSync(place.path("p/masks"))) {
       const bytes = readFileSync(place.path(`p/masks/${name}`));
       expect(readFileSync(place.path(`q/masks/${name}`)).equals(bytes)).toBe(true);
-      const predicted = decodeMask(bytes, name).labels;
-      const labels = decodeMask(readFileSync(place.path(`msk/${name}`)), name).labels;
+      const predicted = (await decodeMask(bytes, name)).labels;
+      const { labels } = await decodeMask(readFileSync(place.path(`msk/${name}`)), name);
       labels.forEach((label, i) => {
         const row = counts[label];
         if (row !== undefined) row[predicted[i] as number] = (row[predicted[i] as number] ?? 0) + 1;
@@ -116,7 +116,7 @@ describe("bad data", () => {
         writeFileSync(join(dir, "i/x.png"), "text");
         cpSync(place.path("msk/street-01.png"), join(dir, "m/x.png"));
       },
-      /x\.png is not a PNG file {2}\[E412\]/,
+      /x\.png is not a PNG, JPEG or WebP file {2}\[E412\]/,
     ],
   ])("%s", (what, prepare, message) => {
     const dir = place.path(`bad ${what}`);

@@ -17,7 +17,7 @@ const manifest = {
     { name: "step", role: "state", type: "int64", shape: [1] },
   ],
 } as unknown as Manifest;
-const progress = { step: 7, position: 56, seed: 3, best: { step: 4, miou: 0.5 }, skipped: 1 };
+const progress = { step: 7, epoch: 1.4, position: 56, seed: 3, best: { step: 4, miou: 0.5 }, validated: 6, stale: 1, skipped: 1, skippedImages: 2 };
 
 function bytesOf(chunks: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(chunks));

@@ -8,16 +8,18 @@ export const evalCommand = defineCommand({
   summary: "loss and IoU per class on a folder",
   argument: { name: "dir", describe: "the training folder" },
   options: {
-    images: { kind: "text", required: true, describe: "folder of PNG images" },
+    images: { kind: "text", required: true, describe: "folder of images: PNG, JPEG or WebP" },
     masks: { kind: "text", required: true, describe: "folder of masks, named like the images" },
     checkpoint: { kind: "text", describe: "checkpoint to evaluate", preset: "the initial state" },
     batch: { kind: "integer", min: 1, describe: "images per run", preset: "the graph's, or 4" },
+    "label-map": { kind: "text", describe: "what values or colours of masks mean: cityscapes | voc | FILE.json", preset: "the value is the class" },
+    ep: { kind: "text", choices: ["cpu", "cuda", "webgpu"], describe: "what runs the graph", preset: "cpu" },
     threads: { kind: "integer", min: 1, describe: "threads of the runtime", preset: "all cores" },
   },
   examples: [["ohemgen eval model.train --checkpoint run/best.safetensors --images img --masks msk --json", "numbers for a program"]],
   async run(values, dir, output): Promise<Result> {
     const { evaluateFolder } = await import("../evaluation.ts");
-    const document = await evaluateFolder(dir, values, output);
+    const document = await evaluateFolder(dir, { ...values, labelMap: values["label-map"], provider: values.ep }, output);
     return { document, text: evaluationTable(document) };
   },
 });
