@@ -3,8 +3,8 @@
  * around them. Shape arithmetic belongs there; anything else as large as a picture costs more than it seems.
  */
 
-import { elementCount, isStatic } from "../ir/dims.ts";
-import type { Model, Node, Value } from "../ir/graph.ts";
+import { type Dim, elementCount, isStatic } from "../ir/dims.ts";
+import type { Graph, Model, Node, Value } from "../ir/graph.ts";
 import { targetOpset } from "../ops/finish.ts";
 import { type KernelProvider, kernelTables, withoutKernel } from "./kernels.ts";
 
@@ -31,6 +31,12 @@ export interface Placement {
 /** A copy of this many numbers goes unnoticed beside a step. */
 const fewNumbers = 1 << 15;
 
+/** The nodes of a graph and of the branches inside. */
+function allNodes(nodes: readonly Node[]): readonly Node[] {
+  const inside = (node: Node) => Object.values(node.attributes).flatMap(({ type, value }) => (type === "graph" ? [value as Graph] : []));
+  return nodes.flatMap((node) => [node, ...inside(node).flatMap((graph) => allNodes(graph.nodes))]);
+}
+
 /** Tensors that depend on sizes only. */
 function sizesOf(nodes: readonly Node[]): ReadonlySet<Value> {
   const sizes = new Set<Value>();
@@ -43,23 +49,29 @@ function sizesOf(nodes: readonly Node[]): ReadonlySet<Value> {
   return sizes;
 }
 
-function isSmall(node: Node): boolean {
+/** Static, or a number for each picture. */
+function isSmall(node: Node, pictures: Dim | undefined): boolean {
   const values = [...node.inputs, ...node.outputs].filter((value) => value !== undefined);
-  return values.every(({ shape }) => isStatic(shape) && elementCount(shape) <= fewNumbers);
+  return values.every(({ shape }) => {
+    const each = shape?.filter((dim, axis) => axis > 0 || dim !== pictures);
+    return isStatic(each) && elementCount(each) <= fewNumbers;
+  });
 }
 
 export function placementOf({ graph, opsets }: Model, provider: KernelProvider): Placement {
-  const sizes = sizesOf(graph.nodes);
+  const nodes = allNodes(graph.nodes);
+  const sizes = sizesOf(nodes);
+  const pictures = graph.inputs.find(({ name }) => name === "labels")?.shape?.[0];
   const outside: PlacedNode[] = [];
   const small: PlacedNode[] = [];
   const shapes: PlacedNode[] = [];
-  for (const node of graph.nodes) {
+  for (const node of nodes) {
     const reason = withoutKernel(provider, node);
     if (reason === undefined) continue;
     const types = node.inputs.map((value) => value?.dtype ?? "");
     const placed = { op: node.op, kernelSince: kernelTables[provider][node.op]?.[0] ?? null, types, node: node.name, reason };
     const ofSizes = node.outputs.every((value) => value === undefined || sizes.has(value));
-    (ofSizes ? shapes : isSmall(node) ? small : outside).push(placed);
+    (ofSizes ? shapes : isSmall(node, pictures) ? small : outside).push(placed);
   }
-  return { opset: opsets.get("") ?? targetOpset, nodes: graph.nodes.length, outside, small, shapes };
+  return { opset: opsets.get("") ?? targetOpset, nodes: nodes.length, outside, small, shapes };
 }

@@ -26,9 +26,10 @@ export function confusion(op: OpBuilder, logits: Value, labels: Value, options: 
   const { grid, index, valid } = read;
   const scope = op.scope("upsample");
   const large = upsamplingOf(scope, logits, grid, options.upsample).forward(scope, logits);
-  const decided = binary ? op.greater(large, 0) : op.argMax(large, 1, true);
-  const prediction = reshapeTo(op, op.cast(decided, "int32"), [grid.images, grid.height, grid.width]);
-  const flat = reshapeTo(op, prediction, [grid.images, 1, grid.area]);
+  const scores = reshapeTo(op, large, [grid.images, op.dim(large, 1), grid.area]);
+  const decided = binary ? op.cast(op.greater(scores, 0), "int32") : largestClass(op.scope("prediction"), scores, classes);
+  const prediction = reshapeTo(op, decided, [grid.images, grid.height, grid.width]);
+  const flat = reshapeTo(op, decided, [grid.images, 1, grid.area]);
   // Float32 counters are exact up to 2²⁴: one set per image, per line where images may be larger and the table is
   // small. Pixels that are not valid have a cell of their own.
   const classSize = op.reshape(op.cast(classes, "int64"), [1]);
@@ -42,4 +43,16 @@ export function confusion(op: OpBuilder, logits: Value, labels: Value, options: 
   const counted = op.emit("ScatterElements", [zeros, reshapeTo(op, cell, [rows, rowLength]), filled(op, 1, [rows, rowLength])], { axis: 1, reduction: "add" });
   const inside = op.emit("Slice", [counted, op.ints([0]), cells, op.ints([1])]);
   return { confusion: reshapeTo(op, exactSum(op, inside, [0], isPixelCountSmall(grid.total)), [classSize, classSize]), prediction };
+}
+
+/** The first class of the largest score, as int32 [N,1,H·W]; a class also where a score is not a number. */
+function largestClass(op: OpBuilder, scores: Value, classes: Value): Value {
+  // ArgMax makes int64, which WebGPU has hardly a kernel for. The other way takes the same time for some ten classes.
+  if (op.provider === "cpu" || op.provider === "cuda") return op.cast(op.argMax(scores, 1, true), "int32");
+  const hit = op.cast(op.equal(scores, op.reduceMax(scores, [1], true)), "float32");
+  const count = op.cast(classes, "float32");
+  // C, C−1 … 1: of several hits the first class has the largest number.
+  const falling = op.reshape(op.emit("Range", [count, op.scalar("float32", 0), op.scalar("float32", -1)]), [-1, 1]);
+  const first = op.sub(count, op.reduceMax(op.mul(hit, falling), [1], true));
+  return op.cast(op.min(first, op.sub(count, 1)), "int32");
 }

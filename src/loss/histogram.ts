@@ -7,8 +7,8 @@ import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { type ClassGroup, type LovaszSets, rowsOfTable, sizeOfGroup } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { exactSum, filled, isPixelCountSmall, knownSize, reshapeTo, sizes } from "./pixels.ts";
-import { prefixCounts, rowLayout, rowSums } from "./scan.ts";
+import { exactCounts, filled, knownSize, reshapeTo, sizes } from "./pixels.ts";
+import { cutBlocks, fillBlocks, prefixCounts, rowLayout, rowSums, wholeBlocks } from "./scan.ts";
 
 /**
  * Columns of a histogram of b bins: 0…b of the background, b+1…2b+1 of the foreground. ⌊e·b⌋ = b, the error 1, counts
@@ -84,9 +84,7 @@ function countColumns(op: OpBuilder, columns: Value, sets: LovaszSets, group: Cl
   if (parts === 1 && (sets.perImage || knownSize(grid.images) === 1)) return op.cast(counted, sets.counts.dtype);
   const apart = reshapeTo(op, counted, [grid.images, count, parts, width]);
   const axes = sets.perImage ? [2] : [0, 2];
-  const small = isPixelCountSmall(sets.perImage ? grid.area : grid.total);
-  const summed = small ? op.reduceSum(apart, axes) : exactSum(op, apart, axes, false);
-  return op.cast(op.reshape(summed, [-1, width]), sets.counts.dtype);
+  return op.reshape(exactCounts(op, apart, axes, sets.counts.dtype), [-1, width]);
 }
 
 /**
@@ -105,12 +103,13 @@ export function weightTable(
   countEmpty: boolean,
 ): { table: Value; foreground: Value } {
   const layout = rowLayout(rows, op.ints([bins]));
-  const [background, foreground] = [mergeTop(op, counted, 0, bins), mergeTop(op, counted, bins + 1, bins)];
+  const [background, foreground] = mergeTops(op, counted, bins);
   const float = (x: Value) => op.cast(x, "float32");
   // Walked from the last bin to the first: what a bin and all above it hold.
   const above = (x: Value) => {
-    const upTo = prefixCounts(op, float(x), layout, totals.dtype === "int32" ? "int32" : "float32");
-    return op.add(op.sub(op.slice(upTo, [{ axis: 1, start: bins - 1 }]), upTo), x);
+    const filledUp = prefixCounts(op, fillBlocks(op, x, layout), wholeBlocks(op, layout), totals.dtype === "int32" ? "int32" : "float32");
+    const upTo = cutBlocks(op, filledUp, layout);
+    return op.add(op.sub(op.gather(upTo, op.ints([bins - 1]), 1), upTo), x);
   };
   const [seenForeground, seenBackground] = [above(foreground), above(background)];
   const after = op.sub(totals, seenForeground);
@@ -133,9 +132,13 @@ export function weightTable(
   }
 }
 
-/** Columns start…start+b as b bins, the last two together: [r, b]. */
-function mergeTop(op: OpBuilder, counted: Value, start: number, bins: number): Value {
-  const part = (from: number, to: number) => op.slice(counted, [{ axis: 1, start: start + from, end: start + to }]);
-  const last = op.add(part(bins - 1, bins), part(bins, bins + 1));
-  return bins === 1 ? last : op.concat([part(0, bins - 1), last], 1);
+/** The columns as bins, the last two of either half together: [r, b] twice. WebGPU splits integers, but slices none. */
+function mergeTops(op: OpBuilder, counted: Value, bins: number): readonly [background: Value, foreground: Value] {
+  const half = bins === 1 ? [1, 1] : [bins - 1, 1, 1];
+  const parts = op.split(counted, 1, [...half, ...half]);
+  const merged = (of: readonly Value[]) => {
+    const last = op.add(of.at(-2) as Value, of.at(-1) as Value);
+    return bins === 1 ? last : op.concat([of[0] as Value, last], 1);
+  };
+  return [merged(parts.slice(0, half.length)), merged(parts.slice(half.length))];
 }

@@ -6,7 +6,7 @@
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { usageError } from "../support/errors.ts";
-import { countPixels, exactSum, filled, type Grid, gridOf, isPixelCountSmall, reshapeTo } from "./pixels.ts";
+import { countPixels, countType, exactCounts, filled, type Grid, gridOf, reshapeTo } from "./pixels.ts";
 
 export interface Labels {
   readonly grid: Grid;
@@ -39,24 +39,24 @@ export function readLabels(op: OpBuilder, labels: Value, classes: Value, ignoreI
   const compared = flat.dtype === "uint8" ? op.cast(flat, "int32") : flat;
   const inRange = op.and(op.greaterOrEqual(compared, 0), op.less(compared, op.cast(classes, compared.dtype)));
   const holds = ignoreIndex >= range[0] && ignoreIndex <= range[1];
-  const ignored = holds ? op.equal(compared, ignoreIndex) : undefined;
-  const valid = ignored === undefined ? inRange : op.and(inRange, op.not(ignored));
+  const counts = holds ? op.not(op.equal(compared, ignoreIndex)) : undefined;
+  const valid = counts === undefined ? inRange : op.and(inRange, counts);
   const validMask = op.cast(valid, "float32");
-  const known = ignored === undefined ? inRange : op.or(inRange, ignored);
-  const invalidMask = op.cast(op.not(known), "float32");
+  const validCount = countPixels(op, validMask, grid, false);
+  const notIgnored = counts === undefined ? grid.total : countPixels(op, op.cast(counts, "float32"), grid, false);
   return {
     grid,
     classes,
     index: op.where(valid, op.cast(compared, "int32"), -1),
     valid,
     validMask,
-    validCount: countPixels(op, validMask, grid, false),
-    invalidCount: countPixels(op, invalidMask, grid, false),
+    validCount,
+    invalidCount: op.sub(notIgnored, validCount),
   };
 }
 
 /**
- * Pixels per class and image, or over the batch: int64 [N,C] or [C]. One scatter over the labels, row by row: counts
+ * Pixels per class and image, or over the batch: float32 or int32 (`countType`), [N,C] or [C]. One scatter over the labels, row by row: counts
  * in a row are exact in float32, and rows do not contend for the same counter on a GPU.
  */
 export function classCounts(op: OpBuilder, { grid, classes, index, valid }: Labels, perImage: boolean): Value {
@@ -68,6 +68,6 @@ export function classCounts(op: OpBuilder, { grid, classes, index, valid }: Labe
   const ones = filled(op, 1, [rows, grid.width]);
   const counted = op.emit("ScatterElements", [zeros, column, ones], { axis: 1, reduction: "add" });
   const kept = op.emit("Slice", [counted, op.ints([0]), classSize, op.ints([1])]);
-  if (!perImage) return exactSum(op, kept, [0], isPixelCountSmall(grid.total));
-  return exactSum(op, reshapeTo(op, kept, [grid.images, grid.height, classSize]), [1], isPixelCountSmall(grid.area));
+  if (!perImage) return exactCounts(op, kept, [0], countType(grid.total));
+  return exactCounts(op, reshapeTo(op, kept, [grid.images, grid.height, classSize]), [1], countType(grid.area));
 }

@@ -7,7 +7,7 @@ import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { classCounts, type Labels } from "./labels.ts";
-import { isPixelCountSmall, reshapeTo } from "./pixels.ts";
+import { reshapeTo } from "./pixels.ts";
 import { type RowLayout, rowLayout } from "./scan.ts";
 
 /** Neighbouring classes handled together; `undefined`: all of a number known at run time only. */
@@ -42,10 +42,9 @@ export function sizeOfGroup(op: OpBuilder, labels: Labels, { count }: ClassGroup
 
 export function lovaszSets(op: OpBuilder, labels: Labels, perImage: boolean): LovaszSets {
   const counted = classCounts(op, labels, perImage);
-  const exact = perImage ? counted : op.unsqueeze(counted, [0]);
-  const small = isPixelCountSmall(perImage ? labels.grid.area : labels.grid.total);
-  const present = op.cast(op.greater(exact, 0), "float32");
-  return { perImage, labels, counts: op.cast(exact, small ? "float32" : "int32"), present, occupied: op.reduceMax(present, [1], true) };
+  const counts = perImage ? counted : op.unsqueeze(counted, [0]);
+  const present = op.cast(op.greater(counts, 0), "float32");
+  return { perImage, labels, counts, present, occupied: op.reduceMax(present, [1], true) };
 }
 
 /** The mean over the images of what each has; over the batch it is one set. */
@@ -53,17 +52,18 @@ export function perSet(op: OpBuilder, shares: Value, { perImage, labels }: Lovas
   return perImage ? op.div(shares, op.cast(labels.grid.images, "float32")) : shares;
 }
 
-/** [N,g,H·W] → [r,M] */
+/** [N,g,H·W] → [r,M]. Of one class it is a view, also of bool, which WebGPU does not transpose. */
 export function toRows(op: OpBuilder, x: Value, sets: LovaszSets): Value {
   const { grid } = sets.labels;
   if (sets.perImage) return reshapeTo(op, x, [-1, grid.area]);
+  if (dimsOf(x)[1] === 1) return reshapeTo(op, x, [1, grid.total]);
   return reshapeTo(op, op.transpose(x, [1, 0, 2]), [-1, grid.total]);
 }
 
 /** [r,M] → [N,g,H·W] */
 export function fromRows(op: OpBuilder, rows: Value, sets: LovaszSets, group: ClassGroup): Value {
   const { grid } = sets.labels;
-  if (sets.perImage) return reshapeTo(op, rows, [grid.images, group.count ?? -1, grid.area]);
+  if (sets.perImage || group.count === 1) return reshapeTo(op, rows, [grid.images, group.count ?? -1, grid.area]);
   return op.transpose(reshapeTo(op, rows, [group.count ?? -1, grid.images, grid.area]), [1, 0, 2]);
 }
 
@@ -80,10 +80,10 @@ export function layoutOf(op: OpBuilder, sets: LovaszSets, group: ClassGroup): Ro
   return rowLayout(rows, sets.perImage ? grid.area : grid.total);
 }
 
-/** The classes of a group along axis 1. */
+/** The classes of a group along axis 1. Gather copies on all threads, Slice on one; and WebGPU slices no integers. */
 export function takeClasses(op: OpBuilder, x: Value, { first, count }: ClassGroup): Value {
   if (count === undefined || count === dimsOf(x)[1]) return x;
-  return op.slice(x, [{ axis: 1, start: first, end: first + count }]);
+  return op.gather(x, op.ints(Array.from({ length: count }, (_, i) => first + i)), 1);
 }
 
 /** 1 where the pixel's label is the class of the row, float32 [r,M]. */

@@ -4,6 +4,7 @@
  */
 
 import type { Dim } from "../ir/dims.ts";
+import type { DataType } from "../ir/dtype.ts";
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { contentOf } from "../ops/define.ts";
@@ -65,17 +66,27 @@ export function isPixelCountSmall(size: Value): boolean {
   return knownSize(size) < exactFloat;
 }
 
+/** The type that pixel counts up to `size` are kept in: float32 below 2²⁴, else int32. */
+export function countType(size: Value): "float32" | "int32" {
+  return isPixelCountSmall(size) ? "float32" : "int32";
+}
+
 /**
- * Sums whole numbers exactly: `rows` holds counts below 2²⁴ in float32, the result is int64.
+ * Sums whole numbers exactly: `rows` holds counts below 2²⁴ in float32; as float32 the result is below it too.
  * Above 2²⁴ the sum is taken in two parts, ⌊x/256⌋ and the rest, each small enough for float32: integer sums run in
  * float on CUDA. Exact up to 65 000 rows of 65 000.
  */
-export function exactSum(op: OpBuilder, rows: Value, axes: readonly number[], small: boolean): Value {
-  if (small) return op.cast(op.reduceSum(rows, axes), "int64");
+export function exactCounts(op: OpBuilder, rows: Value, axes: readonly number[], dtype: DataType): Value {
+  if (dtype === "float32") return op.reduceSum(rows, axes);
   const high = op.floor(op.mul(rows, 1 / 256));
   const low = op.sub(rows, op.mul(high, 256));
-  const [highSum, lowSum] = [high, low].map((part) => op.cast(op.reduceSum(part, axes), "int64")) as [Value, Value];
+  const [highSum, lowSum] = [high, low].map((part) => op.cast(op.reduceSum(part, axes), dtype)) as [Value, Value];
   return op.add(op.mul(highSum, 256), lowSum);
+}
+
+/** The same as int64, whatever the size. */
+export function exactSum(op: OpBuilder, rows: Value, axes: readonly number[], small: boolean): Value {
+  return small ? op.cast(op.reduceSum(rows, axes), "int64") : exactCounts(op, rows, axes, "int64");
 }
 
 /** Pixels where `mask` (float32 0 or 1, [N,1,H·W]) is 1: int64 [N] per image, or [1] over the batch. */

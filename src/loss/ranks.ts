@@ -6,7 +6,7 @@
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { filled, reshapeTo } from "./pixels.ts";
-import { blockLength, prefixCounts, type RowLayout } from "./scan.ts";
+import { blockLength, cutBlocks, fillBlocks, prefixCounts, type RowLayout, wholeBlocks } from "./scan.ts";
 
 /** Rows of one sorted set each: [r, M]. */
 export interface ErrorRows {
@@ -59,16 +59,20 @@ export function rankErrors(op: OpBuilder, rows: ErrorRows): RankedRows {
   const layout: RowLayout = { ...rows.layout, length };
   const foreground = op.emit("GatherElements", [rows.foreground, indices], { axis: 1 });
   const dtype = rows.counts.dtype === "int32" ? "int32" : "float32";
-  const seen = prefixCounts(op, foreground, layout, dtype);
-  const last = op.reshape(op.cast(length, dtype), []);
+  // Whole blocks of ranks, cut to the length only once they are float weights.
+  const whole = wholeBlocks(op, layout);
+  const padded = fillBlocks(op, foreground, layout);
+  const seen = prefixCounts(op, padded, whole, dtype);
+  const last = op.reshape(op.cast(whole.length, dtype), []);
   const rank = op.emit("Range", [op.scalar(dtype, 1), op.add(last, 1), op.scalar(dtype, 1)]);
   const intersection = op.sub(rows.counts, seen);
   // U = G + B = G + (rank − F) = I + rank
   const union = op.cast(op.add(intersection, rank), "float32");
   const background = op.div(op.cast(intersection, "float32"), op.max(op.sub(union, 1), 1));
   // I ≤ U − 1, so the foreground's 1 is the larger one where it applies.
-  const weights = op.div(op.max(foreground, background), union);
-  return { errors: values, positions: indices, foreground, weights: rows.countEmpty ? withEmptyRows(op, weights, rank, rows.counts) : weights, layout };
+  const ranked = op.div(op.max(padded, background), union);
+  const weights = cutBlocks(op, rows.countEmpty ? withEmptyRows(op, ranked, rank, rows.counts) : ranked, layout);
+  return { errors: values, positions: indices, foreground, weights, layout };
 }
 
 function withEmptyRows(op: OpBuilder, weights: Value, rank: Value, counts: Value): Value {

@@ -4,12 +4,15 @@ import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { type AttachResult, attach } from "../../src/attach/attach.ts";
 import { type KernelProvider, kernelTables, withoutKernel } from "../../src/attach/kernels.ts";
+import type { AttachOptions } from "../../src/attach/options.ts";
 import { placementOf } from "../../src/attach/placement.ts";
+import { isStatic } from "../../src/ir/dims.ts";
 import type { DataType } from "../../src/ir/dtype.ts";
 import type { Model, Node, Value } from "../../src/ir/graph.ts";
 import { isKnownOp } from "../../src/ops/catalog.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 import { availableModels } from "../models.ts";
+import { readNpy } from "../npy.ts";
 import { graphOf, modelOf, node, value } from "../passes/compare.ts";
 import { readModel, readReference } from "./reference.ts";
 
@@ -84,20 +87,42 @@ test("shape arithmetic and a few numbers are told apart from the rest", () => {
   expect(placement.outside).toMatchObject([{ op: "Or", kernelSince: null, types: ["bool", "bool"], reason: "no kernel" }]);
 });
 
-function attached(dir: string, options: { labelType?: "int32" } = {}): AttachResult {
+function attached(dir: string, options: AttachOptions = {}): AttachResult {
   const model = readModel(dir);
   return attach(model, { ...(model.graph.outputs.length > 1 ? { logits: readReference(dir).logits } : {}), ...options });
 }
 
-/** The loss has its own rules about providers; here it is the network and its backward pass. */
-const ofNetwork = ({ node: name }: { readonly node: string }) => !/^(loss|evaluation|optim)\//.test(name);
+/** The sizes the reference was made with, where the file leaves them open. */
+function fixedSizes(dir: string): Pick<AttachOptions, "inputShapes"> | undefined {
+  const [input] = readModel(dir).graph.inputs;
+  if (input?.shape === undefined || isStatic(input.shape)) return undefined;
+  return { inputShapes: { [input.name]: readNpy(`${dir}/input.npy`).shape } };
+}
+
+/** A hinge has no bounds to make bins of. */
+const histogram = { loss: { lovasz: { method: "histogram", binary: "sigmoid" } } };
+const everything = {
+  loss: {
+    ce: { budget: "image", minKept: { fraction: "1/16", of: "valid" }, normalizer: "weights", labelSmoothing: 0.1 },
+    lovasz: { perImage: true, classes: "all" },
+  },
+  batchNorm: "batch",
+  optimizer: { kind: "adamw", clipNorm: 1, ema: 0.9 },
+} as const;
 
 describe.each(availableModels())("$name", ({ dir }) => {
-  test.each([
-    ["cuda", {}],
-    ["webgpu", { labelType: "int32" }],
-  ] as const)("%s runs the network and its gradient", (provider, options) => {
-    for (const model of Object.values(attached(dir, options).graphs)) expect(placementOf(model, provider).outside.filter(ofNetwork)).toEqual([]);
+  const fixed = fixedSizes(dir);
+  test.each(["cuda", "webgpu"] as const)("%s runs every node that is not arithmetic with sizes or counters", (provider) => {
+    const labels = provider === "webgpu" ? ({ labelType: "int32" } as const) : {};
+    for (const sizes of fixed === undefined ? [{}] : [{}, fixed]) {
+      for (const options of [{}, histogram, everything, { provider }]) {
+        for (const [name, model] of Object.entries(attached(dir, { ...labels, ...sizes, ...options }).graphs)) {
+          const { outside, small } = placementOf(model, provider);
+          const rest = provider === "webgpu" ? small.filter(({ types }) => !types.includes("int64")) : small;
+          expect([...outside, ...rest], `${name} ${JSON.stringify({ ...sizes, ...options })}`).toEqual([]);
+        }
+      }
+    }
   });
 });
 

@@ -64,10 +64,23 @@ describe("attach", () => {
   test("options reach the manifest; flags win over --config", () => {
     const config = { optimizer: { kind: "adamw", beta1: 0.8 }, loss: { ce: { threshold: 0.3, minKept: "1/4@valid" }, ignoreIndex: 254 }, classNames: ["x"] };
     writeFileSync(place.path("c.json"), JSON.stringify(config));
-    const args = ["--threshold", "0.7", "--class-names", join(demo, "classes.txt"), "--mean", "0.5,0.5,0.5", "--channel-order", "bgr", "--freeze", "stem.*"];
+    const args = [
+      "--threshold",
+      "0.7",
+      "--class-names",
+      join(demo, "classes.txt"),
+      "--mean",
+      "0.5,0.5,0.5",
+      "--channel-order",
+      "bgr",
+      "--freeze",
+      "stem.*",
+      "--for",
+      "webgpu",
+    ];
     expect(place.run("attach", demoModel, "-o", "out", "--config", "c.json", ...args)).toMatchObject({ code: 0, stderr: "" });
     const manifest = manifestAt("out");
-    expect(manifest.options).toMatchObject({ optimizer: { kind: "adamw", beta1: 0.8 } });
+    expect(manifest.options).toMatchObject({ optimizer: { kind: "adamw", beta1: 0.8 }, provider: "webgpu", labelType: "int32" });
     expect(manifest.options["heads"]).toMatchObject([
       { loss: { ce: { threshold: 0.7, minKept: { fraction: "1/4", of: "valid" } }, ignoreIndex: 254, lovasz: { weight: 1 } } },
     ]);
