@@ -6,6 +6,7 @@ const ways = [
   "Comparisons with PyTorch and the ONNX checker need Python 3 with pinned packages:",
   "  python3 -m venv .venv && .venv/bin/pip install -r test/requirements.txt",
   "or another interpreter that has them: OHEMGEN_PYTHON=/path/to/python npm test",
+  "WebGPU needs a device, or Debian's chromium (its software driver) and libvulkan1.",
 ];
 
 export const skippedReporter: Reporter = {

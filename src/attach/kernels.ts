@@ -40,10 +40,17 @@ const castTypes = new Set([1, 6, 7, 9, 10, 12]);
 /** Functions of ONNX that the runtime expands where a provider has no kernel. */
 const expanded = new Set(["Celu", "CenterCropPad", "HardSwish", "MeanVarianceNormalization", "Mish"]);
 
+/** Functions the runtime has kernels for on the CPU in float32 only: in float16 it expands them, in float32 they go there. */
+const expandedInHalf = new Set(["LogSoftmax", "Selu", "Softsign"]);
+
+function isExpanded({ domain, op, inputs }: Node): boolean {
+  return domain === "" && (expanded.has(op) || (expandedInHalf.has(op) && inputs[0]?.dtype === "float16"));
+}
+
 /** Why the provider would leave the node to the CPU; `undefined`: it has a kernel. */
 export function withoutKernel(provider: KernelProvider, node: Node): string | undefined {
   const entry = node.domain === "" ? kernelTables[provider][node.op] : undefined;
-  if (entry === undefined) return node.domain === "" && expanded.has(node.op) ? undefined : "no kernel";
+  if (entry === undefined) return isExpanded(node) ? undefined : "no kernel";
   const [, ...types] = entry;
   for (const [i, value] of node.inputs.entries()) {
     const allowed = types[i] ?? types.at(-1);

@@ -1,6 +1,5 @@
 /** Placement by table: what the tables say of single nodes and of training graphs, and that the runtime agrees where a WebGPU device is. */
 
-import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { type AttachResult, attach } from "../../src/attach/attach.ts";
 import { type KernelProvider, kernelTables, withoutKernel } from "../../src/attach/kernels.ts";
@@ -10,10 +9,11 @@ import { isStatic } from "../../src/ir/dims.ts";
 import type { DataType } from "../../src/ir/dtype.ts";
 import type { Model, Node, Value } from "../../src/ir/graph.ts";
 import { isKnownOp } from "../../src/ops/catalog.ts";
-import { encodeModel } from "../../src/proto/encode.ts";
 import { availableModels } from "../models.ts";
 import { readNpy } from "../npy.ts";
 import { graphOf, modelOf, node, value } from "../passes/compare.ts";
+import { haveWebgpu, opens } from "../webgpu.ts";
+import { oneNode, probedOperators, typeVariables } from "./one-node.ts";
 import { readModel, readReference } from "./reference.ts";
 
 const made = (op: string, types: readonly DataType[], attrs: Readonly<Record<string, unknown>> = {}): Node =>
@@ -126,29 +126,6 @@ describe.each(availableModels())("$name", ({ dir }) => {
   });
 });
 
-const webgpu = {
-  executionProviders: ["webgpu"],
-  graphOptimizationLevel: "disabled",
-  logSeverityLevel: 4,
-  extra: { session: { disable_cpu_ep_fallback: "1" } },
-} as const;
-
-async function runs(model: Model): Promise<boolean> {
-  try {
-    await (await ort.InferenceSession.create(encodeModel(model), webgpu)).release();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function probe(): Promise<boolean> {
-  const [x, y] = [value("x", "float32", [1]), value("y", "float32", [1])];
-  return runs(modelOf(graphOf([x], [node("Relu", [x], [y])], [y])));
-}
-
-const haveWebgpu = await probe();
-
 /** A node alone, with the types and constants it has in its graph. */
 function alone(single: Node): Model {
   const copies = new Map<Value, Value>();
@@ -165,7 +142,6 @@ function alone(single: Node): Model {
   return modelOf({ ...graphOf([...copies.values()], [{ ...single, inputs, outputs }], results) });
 }
 
-// Without a device of its own: VK_ICD_FILENAMES for a software one, as Chromium brings.
 test.skipIf(!haveWebgpu)("the WebGPU provider takes what the table says, and nothing else", async () => {
   const singles = new Map<string, Node>();
   for (const { dir } of availableModels()) {
@@ -177,7 +153,34 @@ test.skipIf(!haveWebgpu)("the WebGPU provider takes what the table says, and not
     }
   }
   const differ: string[] = [];
-  for (const [key, single] of singles) if ((await runs(alone(single))) !== (withoutKernel("webgpu", single) === undefined)) differ.push(key);
+  for (const [key, single] of singles) if ((await opens(alone(single), "webgpu")) !== (withoutKernel("webgpu", single) === undefined)) differ.push(key);
   expect(differ).toEqual([]);
   expect(singles.size).toBeGreaterThan(100);
+});
+
+const probedTypes = ["float32", "float16", "float64", "int32", "int64", "uint32", "uint8", "bool"] as const;
+
+test("the operators that are asked about are models the CPU provider takes", async () => {
+  const refused: string[] = [];
+  for (const op of probedOperators) {
+    const types = ["And", "Or", "Xor", "Not"].includes(op) ? ({ T: "bool" } as const) : {};
+    if (!(await opens(oneNode(op, types).model, "cpu"))) refused.push(op);
+  }
+  expect(refused).toEqual([]);
+  const left = Object.keys(kernelTables.webgpu).filter((op) => !probedOperators.includes(op));
+  expect(left).toEqual(["Cast", "DequantizeLinear", "If"]);
+});
+
+test.skipIf(!haveWebgpu)("the WebGPU provider takes every type of the table, and no other", async () => {
+  const differ: string[] = [];
+  for (const op of probedOperators) {
+    for (const variable of typeVariables(op)) {
+      for (const type of variable === "I" ? (["int32", "int64"] as const) : probedTypes) {
+        const { node: single, model } = oneNode(op, { [variable]: type });
+        const taken = await opens(model, "webgpu");
+        if (taken !== (withoutKernel("webgpu", single) === undefined)) differ.push(`${op} ${variable}=${type}: ${taken ? "takes it" : "does not"}`);
+      }
+    }
+  }
+  expect(differ).toEqual([]);
 });
