@@ -18,6 +18,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   "fast-png": ["train"],
   "onnxruntime-node": ["train"],
   sharp: ["train"],
+  uplot: ["train"],
   yargs: ["cli"],
 };
 

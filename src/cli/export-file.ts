@@ -78,7 +78,7 @@ export function trainedTensors(
 
 function withoutAverage(): OhemgenError {
   return new OhemgenError("the state has no moving average of the parameters", {
-    code: "E422",
+    code: "E440",
     where: "--ema",
     hint: "Keep one while training: `ohemgen attach --ema 0.999`.",
   });

@@ -172,7 +172,7 @@ describe("export", () => {
     expect(place.run("export", "t", "--ema", "-o", "out.onnx")).toMatchObject({
       code: 1,
       stdout: "",
-      stderr: expect.stringMatching(/no moving average.*\[E422\][\s\S]*attach --ema/),
+      stderr: expect.stringMatching(/no moving average.*\[E440\][\s\S]*attach --ema/),
     });
     expect(place.run("attach", demoModel, "-o", "e", "--ema", "0.9").code).toBe(0);
     const state = decodeSafetensors(bytesAt(place.path("e/state.safetensors"))).tensors;
