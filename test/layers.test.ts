@@ -14,7 +14,8 @@ const lines = [["support"], ["ir"], ["ops", "proto"], ["loss", "optim", "autodif
 const nodeLine = lines.findIndex((folders) => folders.includes("files"));
 
 const packages: Readonly<Record<string, readonly string[]>> = {
-  protobufjs: ["proto"],
+  "crc-32": ["train"],
+  protobufjs: ["proto", "train"],
   "fast-png": ["train"],
   "onnxruntime-node": ["train"],
   sharp: ["train"],

@@ -7,6 +7,7 @@ const ways = [
   "  python3 -m venv .venv && .venv/bin/pip install -r test/requirements.txt",
   "or another interpreter that has them: OHEMGEN_PYTHON=/path/to/python npm test",
   "WebGPU needs a device, or Debian's chromium (its software driver) and libvulkan1.",
+  "Tests of pages need Chromium: apt-get install chromium, or OHEMGEN_CHROMIUM=/path/to/chromium npm test",
 ];
 
 export const skippedReporter: Reporter = {

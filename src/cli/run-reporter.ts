@@ -11,16 +11,18 @@ export class RunReporter {
   readonly #output: Output;
   readonly #steps: number;
   readonly #append: (line: string) => void;
+  readonly #observe: (event: JournalEvent) => void;
   #validation: Evaluation | null = null;
   /** Seconds per step, averaged over the last steps: the first ones warm up. */
   #pace = 0;
   #images = 0;
   #before = performance.now();
 
-  constructor(output: Output, steps: number, append: (line: string) => void) {
+  constructor(output: Output, steps: number, append: (line: string) => void, observe: (event: JournalEvent) => void) {
     this.#output = output;
     this.#steps = steps;
     this.#append = append;
+    this.#observe = observe;
   }
 
   /** Of the last validation in this start of the command. */
@@ -88,6 +90,7 @@ export class RunReporter {
 
   #event(event: JournalEvent): void {
     this.#append(journalLine(event));
+    this.#observe(event);
     this.#output.event(event);
   }
 }

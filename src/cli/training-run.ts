@@ -16,6 +16,7 @@ import { openSession, type Provider, runtimeState, type Session } from "../train
 import { accumulatingStepper, fusedStepper, type Stepper } from "../train/step.ts";
 import { type DataFolders, labelMapOption, openData } from "./data.ts";
 import type { Output } from "./output.ts";
+import { RunRecord } from "./run-record.ts";
 import { RunReporter } from "./run-reporter.ts";
 import { Checkpoints, type RunConfig, readLastCheckpoint, readRunConfig, rewindMetrics, writeRunConfig } from "./run-state.ts";
 import { catchSignals, type StopSignal } from "./signals.ts";
@@ -136,7 +137,9 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
   const evaluator = data.evaluation === undefined ? undefined : await open("eval_step");
   const images = data.training?.pairs.length ?? 0;
   const { schedule, batch, accumulate } = settings;
-  const reporter = new RunReporter(output, schedule.steps, run.append);
+  const warn = (text: string): void => reporter.warn(text);
+  const record = new RunRecord({ run, manifest: folder.manifest, config: { ...configOf(request, folder, settings) }, evaluation: data.evaluation, warn });
+  const reporter = new RunReporter(output, schedule.steps, run.append, (event) => record.add(event));
   const checkpoints = new Checkpoints(run, folder, (text) => reporter.warn(text));
   if (checkpoint !== undefined) checkpoints.repairModel();
   const progress = checkpoint?.progress ?? freshProgress(settings.seed);
@@ -162,7 +165,7 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
       // Without validation the last state is the best that is known.
       checkpoints.save(state, best || evaluator === undefined);
     },
-    ...(evaluator === undefined ? {} : validationHooks(evaluator, opened, { failures, reporter, stopping })),
+    ...(evaluator === undefined ? {} : validationHooks(evaluator, opened, { failures, record, reporter, stopping })),
   };
   const queue = openBatchQueue(pool, settings, progress.step * accumulate, schedule.steps * accumulate);
   const start = { state: await runtimeState(checkpoint?.state ?? folder.state), progress };
@@ -201,6 +204,7 @@ function ignoringErrors(work: () => void): void {
 
 interface Watchers {
   readonly failures: FailureCount;
+  readonly record: RunRecord;
   readonly reporter: RunReporter;
   readonly stopping: () => boolean;
 }
@@ -208,14 +212,14 @@ interface Watchers {
 function validationHooks(
   evaluator: Session,
   { data, layout, pool, settings }: Opened,
-  { failures, reporter, stopping }: Watchers,
+  { failures, record, reporter, stopping }: Watchers,
 ): Pick<LoopHooks, "validate" | "onValidation"> {
   const size = data.evaluation?.pairs.length ?? 0;
-  let began = 0;
+  let seconds = 0;
   return {
-    validate(state) {
-      began = performance.now();
-      return evaluate(
+    async validate(state) {
+      const began = performance.now();
+      const evaluation = await evaluate(
         evaluator,
         state,
         { pool, layout, size },
@@ -226,8 +230,11 @@ function validationHooks(
           onProgress: (done) => reporter.progress(`validated ${done}/${size} images`),
         },
       );
+      seconds = (performance.now() - began) / 1000;
+      if (evaluation !== undefined) await record.predict(evaluator, state);
+      return evaluation;
     },
-    onValidation: (progress, evaluation, best) => reporter.validated(progress, evaluation, best, (performance.now() - began) / 1000),
+    onValidation: (progress, evaluation, best) => reporter.validated(progress, evaluation, best, seconds),
   };
 }
 

@@ -33,7 +33,14 @@ describe("train", () => {
     expect(stdout).toMatch(/best mIoU {2}0\.\d+ at step [23]/);
     expect(stderr).toMatch(/step 3\/3/);
     const files = ["best.onnx", "best.safetensors", "config.json", "last.safetensors", "metrics.jsonl", "previous.safetensors"];
-    expect(readdirSync(place.path("a")).sort()).toEqual(files);
+    const names = readdirSync(place.path("a")).sort();
+    expect(names.filter((name) => !name.startsWith("events."))).toEqual([...files, "report.html"]);
+    expect(names.filter((name) => name.startsWith("events."))).toEqual([expect.stringMatching(/^events\.out\.tfevents\.\d{10}\.ohemgen\.0$/)]);
+    const report = readFileSync(place.path("a/report.html"), "utf8");
+    // Three validation pictures, each with label and prediction; the best scores and the state at the end.
+    expect(report.match(/<img src="data:image\/png/g)).toHaveLength(9);
+    expect(report).toMatch(/class="state done">finished/);
+    expect(report).toMatch(/<th scope="row"><span class="swatch"[^>]*><\/span>vegetation<\/th>/);
     const events = readJournal(readFileSync(place.path("a/metrics.jsonl"), "utf8"));
     expect(events.map(({ event, step }) => `${event} ${step}`)).toEqual(["start 0", "step 1", "step 2", "val 2", "step 3", "val 3", "end 3"]);
     expect(events[1]).toMatchObject({ finite: true, loss: expect.any(Number), grad_norm: expect.any(Number), kept: expect.any(Number) });

@@ -45,3 +45,7 @@ export function percentage(value: number | null | undefined, digits = 1): string
 export function count(value: number): string {
   return value.toLocaleString("en");
 }
+
+export function plural(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}

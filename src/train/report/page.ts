@@ -7,7 +7,7 @@ import type { Manifest } from "../../attach/manifest.ts";
 import { elementCount } from "../../ir/dims.ts";
 import { chartFigures, chartScript, chartStyle, chartsOf } from "./charts.ts";
 import type { RunHistory } from "./history.ts";
-import { count, type Html, html, percentage, raw, score } from "./html.ts";
+import { count, type Html, html, percentage, plural, raw, score } from "./html.ts";
 import type { SamplePicture } from "./pictures.ts";
 import { type ClassLabel, classTable, confusionTable, type Facts, factSections, swatch, validationTable } from "./sections.ts";
 import { style } from "./style.ts";
@@ -120,8 +120,8 @@ function facts({ manifest, config, history }: ReportData): Readonly<Record<strin
       ...heads.map(
         ({ name, logits, classes, weight }) => [name === "" ? "logits" : `head ${name}`, `${logits}, ${classes} classes, weight ${weight}`] as const,
       ),
-      ["trained", `${count(parameters.length)} tensors, ${count(trained)} numbers (${percentage(trained / Math.max(1, trained + still))})`],
-      ["frozen", `${count(frozen.length)} tensors, ${count(still)} numbers`],
+      ["trained", `${plural(parameters.length, "tensor")}, ${count(trained)} numbers (${percentage(trained / Math.max(1, trained + still))})`],
+      ["frozen", `${plural(frozen.length, "tensor")}, ${count(still)} numbers`],
       ...(runningStatistics.length === 0 ? [] : [["statistics", `${runningStatistics.length} tensors`] as const]),
       ...(manifest.resetHead ? [["fresh head", `${manifest.resetHead.classes} classes`] as const] : []),
     ],

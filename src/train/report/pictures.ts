@@ -1,7 +1,8 @@
 /** Pictures in the report: small, with their masks, as data of the page itself. */
 
 import { encode } from "fast-png";
-import type { Colour, Mask, Picture } from "../images.ts";
+import type { Colour } from "../../attach/colours.ts";
+import type { Mask, Picture } from "../images.ts";
 
 /** Ready for the page: three images of one size as `data:` addresses. */
 export interface SamplePicture {

@@ -1,6 +1,6 @@
 /** Tables of the report: scores per class, the confusion matrix, and what the run was made of. */
 
-import type { Colour } from "../images.ts";
+import type { Colour } from "../../attach/colours.ts";
 import type { ValidationEvent } from "../journal.ts";
 import { count, type Html, html, percentage, raw, score } from "./html.ts";
 

@@ -1,0 +1,96 @@
+/** What a run leaves for people besides its diary: `report.html` and TensorBoard events. Neither may end the run. */
+
+import { appendFileSync, existsSync } from "node:fs";
+import type { Manifest } from "../attach/manifest.ts";
+import { writing } from "../files/atomic.ts";
+import type { RunFolder } from "../files/run-folder.ts";
+import { OhemgenError } from "../support/errors.ts";
+import { Dataset, type DatasetSpec } from "../train/dataset.ts";
+import { type JournalEvent, readJournal } from "../train/journal.ts";
+import { RunHistory } from "../train/report/history.ts";
+import { reportPage } from "../train/report/page.ts";
+import { type SamplePicture, sampleIndices, samplePicture } from "../train/report/pictures.ts";
+import { predictSample } from "../train/report/predict-samples.ts";
+import type { ClassLabel } from "../train/report/sections.ts";
+import type { Session, Tensors } from "../train/session.ts";
+import { boardRecords, eventFileHead, eventFileName } from "../train/tensorboard.ts";
+
+export const reportFile = "report.html";
+
+export interface RecordOptions {
+  readonly run: RunFolder;
+  readonly manifest: Manifest;
+  /** `config.json`. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly evaluation: DatasetSpec | undefined;
+  readonly warn: (text: string) => void;
+}
+
+export class RunRecord {
+  readonly #options: RecordOptions;
+  readonly #history = new RunHistory();
+  readonly #classes: readonly ClassLabel[];
+  readonly #dataset: Dataset | undefined;
+  readonly #board: string;
+  #pictures: readonly SamplePicture[] = [];
+  #warned = false;
+
+  /** Reads what the run has told before, if it is taken up again. */
+  constructor(options: RecordOptions) {
+    const { run, manifest, evaluation } = options;
+    this.#options = options;
+    this.#classes = manifest.classColours.map((colour, i) => ({ name: manifest.classNames?.[i] ?? `class ${i}`, colour }));
+    this.#dataset = evaluation === undefined ? undefined : new Dataset(evaluation, pictureMemory);
+    const told = run.read("metrics.jsonl");
+    if (told !== undefined) for (const event of readJournal(new TextDecoder().decode(told))) this.#history.add(event);
+    const now = Date.now() / 1000;
+    this.#board = run.path(eventFileName(now, (name) => existsSync(run.path(name))));
+    this.#attempt(this.#board, () => append(this.#board, eventFileHead(now)));
+  }
+
+  /** The report is written with each validation and at the end. */
+  add(event: JournalEvent): void {
+    this.#history.add(event);
+    const names = this.#classes.map(({ name }) => name);
+    this.#attempt(this.#board, () => append(this.#board, boardRecords(event, Date.now() / 1000, names)));
+    if (event.event === "val" || event.event === "end") this.#write();
+  }
+
+  /** Pictures for the next report, by the state that was validated. */
+  async predict(session: Session, state: Tensors): Promise<void> {
+    const dataset = this.#dataset;
+    const step = this.#history.lastStep;
+    if (dataset === undefined) return;
+    const colours = this.#classes.map(({ colour }) => colour);
+    const pictures: SamplePicture[] = [];
+    for (const index of sampleIndices(dataset.size)) {
+      const sample = await predictSample(session, state, dataset, index);
+      if (sample !== undefined) pictures.push(samplePicture({ ...sample, step }, colours));
+    }
+    this.#pictures = pictures;
+  }
+
+  #write(): void {
+    const { run, manifest, config } = this.#options;
+    const data = { manifest, config, classes: this.#classes, history: this.#history, pictures: this.#pictures };
+    this.#attempt(run.path(reportFile), () => run.save(reportFile, reportPage(data)));
+  }
+
+  /** The weights matter more: a disk that is full is told once here, and again where a checkpoint does not fit. */
+  #attempt(path: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof OhemgenError)) throw error;
+      if (!this.#warned) this.#options.warn(`${path} is not written: ${error.message}`);
+      this.#warned = true;
+    }
+  }
+}
+
+/** Bytes of decoded pictures to keep from one validation to the next. */
+const pictureMemory = 64 * 2 ** 20;
+
+function append(path: string, bytes: Uint8Array): void {
+  if (bytes.length > 0) writing(path, () => appendFileSync(path, bytes));
+}

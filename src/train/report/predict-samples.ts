@@ -1,0 +1,33 @@
+/** What the state at hand makes of a few validation pictures, by the evaluation graph itself. */
+
+import { joinedBatch, pictureTiles } from "../batches.ts";
+import type { Dataset } from "../dataset.ts";
+import { batchFeeds } from "../evaluate.ts";
+import type { Mask } from "../images.ts";
+import type { RuntimeTensor, Session, Tensors } from "../session.ts";
+import { tilesOf } from "../tiles.ts";
+import type { Sample } from "./pictures.ts";
+
+/** @returns undefined where the picture cannot be used any more. */
+export async function predictSample(session: Session, state: Tensors, dataset: Dataset, index: number): Promise<Omit<Sample, "step"> | undefined> {
+  const { layout } = dataset;
+  const batches = await pictureTiles(dataset, index);
+  if ("code" in batches) return undefined;
+  const { pair, picture, mask } = await dataset.sample(index);
+  const { width, height } = picture;
+  const labels = new Int32Array(width * height);
+  for (const [i, { window, top, left, bottom, right }] of tilesOf(picture, layout).entries()) {
+    const batch = joinedBatch(batches.slice(i, i + 1), layout.batch ?? 1, layout);
+    const { data, dims } = (await session.run(await batchFeeds(batch, layout, session, state), ["prediction"])).get("prediction") as RuntimeTensor;
+    const [, rows = 0, columns = 0] = dims;
+    for (let y = top; y < bottom; y++) {
+      const row = Math.floor(((y - window.top) * rows) / window.height);
+      for (let x = left; x < right; x++) {
+        const column = Math.floor(((x - window.left) * columns) / window.width);
+        labels[y * width + x] = (data as Int32Array)[row * columns + column] as number;
+      }
+    }
+  }
+  const prediction: Mask = { width, height, labels };
+  return { name: pair.stem, picture, label: mask, prediction };
+}
