@@ -2,21 +2,22 @@
 
 import { elementCount } from "../ir/dims.ts";
 import type { Model, Value } from "../ir/graph.ts";
-import { type Tensor, tensorOf } from "../ir/tensor.ts";
+import type { Tensor } from "../ir/tensor.ts";
 import { irVersion, targetOpset } from "../ops/finish.ts";
-import { stateNames } from "../optim/options.ts";
 import { version } from "../support/version.ts";
 import { classColours } from "./colours.ts";
 import { type GraphName, trainingGraphs } from "./graphs.ts";
+import { initialState, joinPieces, type TensorInPieces } from "./initial-state.ts";
 import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
 import { type Plan, planTraining } from "./plan.ts";
-import { packed } from "./state.ts";
 
 export interface AttachResult {
   readonly graphs: Readonly<Record<GraphName, Model>>;
-  /** Initial state by the name of its input. */
+  /** Initial state by the name of its input; put together when first asked for. */
   readonly state: ReadonlyMap<string, Tensor>;
+  /** The same as pieces of the model's own bytes: for writing it. */
+  readonly stateInPieces: ReadonlyMap<string, TensorInPieces>;
   /** All but what only the disk knows. */
   readonly manifest: Omit<Manifest, "source" | "fingerprint">;
 }
@@ -48,30 +49,7 @@ function graphInfo(file: string, model: Model, state: ReadonlySet<string>): Grap
   };
 }
 
-/** The state before the first step: the weights of the file, moments and counters at zero, `ema` at the weights. */
-export function initialState(plan: Plan): ReadonlyMap<string, Tensor> {
-  const { layout, statistics } = plan;
-  const state = new Map<string, Tensor>([["params", packed(layout.tensors, layout.length)]]);
-  const params = state.get("params") as Tensor;
-  for (const name of stateNames(plan.optimizer)) {
-    if (name === "step") state.set(name, tensorOf("int64", [1], [0]));
-    else if (name === "ema") state.set(name, params);
-    else state.set(name, { ...params, bytes: new Uint8Array(params.bytes.length) });
-  }
-  if (statistics.length > 0) {
-    const placed = statistics.map(({ initial, offset, length }) => ({ ...initial, offset, length }));
-    state.set(
-      "running_stats",
-      packed(
-        placed,
-        placed.reduce((sum, { length }) => sum + length, 0),
-      ),
-    );
-  }
-  return state;
-}
-
-function stateInfo(state: ReadonlyMap<string, Tensor>): TensorInfo[] {
+function stateInfo(state: ReadonlyMap<string, TensorInPieces>): TensorInfo[] {
   return [...state].map(([name, tensor]) => ({ name, role: "state", type: tensor.dtype, shape: [...tensor.dims] }));
 }
 
@@ -104,10 +82,15 @@ export function attach(model: Model, options: AttachOptions = {}): AttachResult 
   const graphs = trainingGraphs(plan);
   const state = initialState(plan);
   const names = new Set(state.keys());
+  let whole: ReadonlyMap<string, Tensor> | undefined;
   const info = (name: GraphName) => graphInfo(`${name}.onnx`, graphs[name], names);
   return {
     graphs,
-    state,
+    get state() {
+      whole ??= new Map([...state].map(([name, tensor]) => [name, joinPieces(tensor)]));
+      return whole;
+    },
+    stateInPieces: state,
     manifest: {
       format: manifestFormat,
       options: resolvedOptions(plan, options),

@@ -1,7 +1,6 @@
 /** Layout of the flat state vectors: order of the tensors, groups of equal learning rate factor and decay. */
 
 import { elementCount } from "../ir/dims.ts";
-import { type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
 import { checkedWeightDecay, defaultWeightDecay, type ParameterGroup } from "../optim/options.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { matches } from "./glob.ts";
@@ -71,11 +70,4 @@ export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptio
     offset += length;
   }
   return { tensors: placed, groups, length: offset };
-}
-
-/** The tensors one after another in one float32 vector. */
-export function packed(tensors: readonly { readonly tensor: Tensor; readonly offset: number; readonly length: number }[], length: number): Tensor {
-  const vector = new Float32Array(length);
-  for (const { tensor, offset } of tensors) vector.set(tensorNumbers(tensor), offset);
-  return { ...tensorOf("float32", [0], []), dims: [length], bytes: new Uint8Array(vector.buffer) };
 }

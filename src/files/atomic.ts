@@ -21,7 +21,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { OhemgenError } from "../support/errors.ts";
 
 /** A file's bytes, whole or in pieces. */
-export type FileContent = Uint8Array | readonly Uint8Array[] | string;
+export type FileContent = Uint8Array | Iterable<Uint8Array> | string;
 
 export interface WriteOptions {
   /** Replace an existing output. */

@@ -8,9 +8,10 @@ import { existsSync } from "node:fs";
 import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
 import type { AttachResult } from "../attach/attach.ts";
 import { type Manifest, manifestFormat } from "../attach/manifest.ts";
+import type { Model } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { encodeModelChunks } from "../proto/encode.ts";
-import { decodeSafetensors, safetensorsChunks } from "../proto/safetensors.ts";
+import { decodeSafetensors, safetensorsPieces } from "../proto/safetensors.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { type FileContent, refuseFolder, type WriteOptions, writeFolderAtomically } from "./atomic.ts";
 import { readInput } from "./model-file.ts";
@@ -53,11 +54,16 @@ export function refuseTrainingFolder(dir: string, options: WriteOptions): void {
 export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, options: WriteOptions = {}): Manifest {
   const manifest = completeManifest(dir, result, source);
   const files = new Map<string, FileContent>();
-  for (const name of graphNames) files.set(`${name}.onnx`, encodeModelChunks(result.graphs[name]));
-  files.set(stateFile, safetensorsChunks(result.state));
+  for (const name of graphNames) files.set(`${name}.onnx`, encodedWhenRead(result.graphs[name]));
+  files.set(stateFile, safetensorsPieces(result.stateInPieces));
   files.set(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
   writeFolderAtomically(dir, files, options);
   return manifest;
+}
+
+/** Encoded when its turn to be written comes, so that one graph's bytes are there at a time. */
+function* encodedWhenRead(model: Model): Generator<Uint8Array, void, undefined> {
+  yield* encodeModelChunks(model);
 }
 
 export function completeManifest(dir: string, { manifest }: AttachResult, source: Source): Manifest {

@@ -45,20 +45,33 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, metadata
 
 /** The file in pieces, the tensors as views: for writing without a second copy. */
 export function safetensorsChunks(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>> = {}): Uint8Array[] {
+  return [headerOf(tensors, metadata), ...[...tensors.values()].map(({ bytes }) => bytes)];
+}
+
+/** The file with tensors that come in pieces: none has to be in memory whole. */
+export function* safetensorsPieces(
+  tensors: ReadonlyMap<string, Omit<Tensor, "bytes"> & { readonly pieces: () => Iterable<Uint8Array> }>,
+): Generator<Uint8Array, void, undefined> {
+  yield headerOf(tensors, {});
+  for (const { pieces } of tensors.values()) yield* pieces();
+}
+
+function headerOf(tensors: ReadonlyMap<string, Omit<Tensor, "bytes">>, metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [["__metadata__", metadata]] : [];
   let offset = 0;
-  for (const [name, { dtype, dims, bytes }] of tensors) {
+  for (const [name, { dtype, dims }] of tensors) {
     if (name === "__metadata__") bug("a tensor cannot be called __metadata__");
     const type = typeNames[dtype] ?? bug(`safetensors has no type ${dtype}`);
-    entries.push([name, { dtype: type, shape: dims, data_offsets: [offset, offset + bytes.length] }]);
-    offset += bytes.length;
+    const end = offset + (byteLength(dtype, elementCount(dims)) ?? bug(`no size of ${dtype}`));
+    entries.push([name, { dtype: type, shape: dims, data_offsets: [offset, end] }]);
+    offset = end;
   }
   const json = new TextEncoder().encode(objectText(entries));
   // Spaces up to a multiple of 8, so that the data begins aligned.
   const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20, 8);
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(json, 8);
-  return [header, ...[...tensors.values()].map(({ bytes }) => bytes)];
+  return header;
 }
 
 /** JSON in the order of the entries: an object would put names that look like numbers first. */

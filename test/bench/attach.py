@@ -1,0 +1,114 @@
+"""`ohemgen attach`, whole command: time and memory for 65 million parameters, and growth with the number of nodes.
+
+Memory is the peak resident size above that of a bare Node process, against the size of the model. Writes attach.json
+and the table between the marks in README.md.
+
+    npm run bench:attach -- [--turns N]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+here = Path(__file__).resolve().parent
+command = here.parent.parent / "dist" / "cli" / "main.js"
+marks = ("<!-- attach -->", "<!-- /attach -->")
+random = np.random.default_rng(7)
+
+
+def save(nodes, weights, classes, path):
+    shape = lambda channels: [1, channels, 32, 32]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape(3))]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape(classes))]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def wide(path):
+    """65 convolutions of about a million weights each."""
+    nodes, weights, last = [], {}, "input"
+    for i in range(66):
+        weights[f"w{i}"] = random.standard_normal((333, 3 if i == 0 else 333, 3, 3), np.float32)
+        nodes.append(helper.make_node("Conv", [last, f"w{i}"], [f"c{i}"], kernel_shape=[3, 3], pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"]))
+        last = f"r{i}"
+    weights["head"] = random.standard_normal((4, 333, 1, 1), np.float32)
+    nodes.append(helper.make_node("Conv", [last, "head"], ["logits"], kernel_shape=[1, 1]))
+    save(nodes, weights, 4, path)
+
+
+def deep(path, count):
+    """`count` nodes: residual blocks of eight channels, the gradient of which is forty nodes for each convolution."""
+    nodes, weights = [], {}
+
+    def conv(x, channels=8):
+        i = len(weights) // 2
+        weights[f"w{i}"] = random.standard_normal((8, channels, 3, 3), np.float32)
+        weights[f"b{i}"] = np.zeros(8, np.float32)
+        nodes.append(helper.make_node("Conv", [x, f"w{i}", f"b{i}"], [f"c{i}"], kernel_shape=[3, 3], pads=[1] * 4))
+        return f"c{i}"
+
+    x = conv("input", 3)
+    while len(nodes) + 4 <= count:
+        inner = conv(x)
+        nodes.append(helper.make_node("Relu", [inner], [f"{inner}r"]))
+        outer = conv(f"{inner}r")
+        nodes.append(helper.make_node("Add", [x, outer], [f"{outer}a"]))
+        x = f"{outer}a"
+    nodes.append(helper.make_node("Identity", [x], ["logits"]))
+    save(nodes, weights, 8, path)
+
+
+def measured(arguments):
+    """Seconds on the clock, seconds of the processor, and peak resident bytes of a process."""
+    began = time.perf_counter()
+    child = subprocess.Popen(["node", *arguments], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    took = time.perf_counter() - began
+    if status != 0:
+        sys.exit(f"node {' '.join(arguments)} failed")
+    return took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--turns", type=int, default=3)
+    turns = parser.parse_args().turns
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bare = statistics.median(measured(["-e", "0"])[2] for _ in range(turns))
+        cases = [("65 M parameters", wide)] + [(f"{count} nodes", lambda path, count=count: deep(path, count)) for count in (5000, 10000, 20000)]
+        for name, build in cases:
+            path = Path(folder) / "model.onnx"
+            build(path)
+            size = path.stat().st_size
+            runs = [measured([str(command), "attach", str(path), "-o", str(Path(folder) / "out"), "--force"]) for _ in range(turns)]
+            row = {"case": name, "model_mb": size / 1e6, "seconds": min(run[0] for run in runs), "median": statistics.median(run[0] for run in runs)}
+            row |= {"processor_seconds": min(run[1] for run in runs), "memory_mb": (max(run[2] for run in runs) - bare) / 1e6}
+            row["memory_ratio"] = row["memory_mb"] / row["model_mb"]
+            rows.append(row)
+            print({key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
+    result = {"turns": turns, "machine": {"system": platform.system(), "cores": os.cpu_count()}, "rows": rows}
+    (here / "attach.json").write_text(json.dumps(result, indent=2) + "\n")
+    lines = ["| | model | seconds (median) | of the processor | memory | × model |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        numbers = f"{row['model_mb']:.0f} MB | {row['seconds']:.1f} ({row['median']:.1f}) | {row['processor_seconds']:.1f} | {row['memory_mb']:.0f} MB"
+        lines.append(f"| {row['case']} | {numbers} | {row['memory_ratio']:.2f} |")
+    readme = (here / "README.md").read_text()
+    before, rest = readme.split(marks[0])
+    (here / "README.md").write_text(f"{before}{marks[0]}\n" + "\n".join(lines) + f"\n{marks[1]}{rest.split(marks[1])[1]}")
+
+
+if __name__ == "__main__":
+    main()
