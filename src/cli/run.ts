@@ -4,6 +4,7 @@ import yargs, { type Argv } from "yargs";
 import { usageError } from "../support/errors.ts";
 import type { Command, OptionSpecs } from "./command.ts";
 import { commands } from "./commands.ts";
+import { candidateLine, candidates } from "./completion.ts";
 import { failureOf, printFailure } from "./failure.ts";
 import { Output } from "./output.ts";
 import { usageFailure } from "./usage.ts";
@@ -74,7 +75,7 @@ function commandLine(args: readonly string[], choose: (command: Command, raw: Ra
     .option("version", { type: "boolean", describe: "show versions, of the runtime too" })
     .help()
     .alias("h", "help")
-    .completion("completion", "print a script for tab completion")
+    .completion("completion", "print a script for tab completion", () => completions(args))
     .demandCommand(1, "no command given")
     .strict()
     .fail((message, error) => {
@@ -83,6 +84,13 @@ function commandLine(args: readonly string[], choose: (command: Command, raw: Ra
     });
   for (const command of commands) addCommand(parser, command, choose);
   return parser;
+}
+
+/** The script of the shell puts the words of its line behind a flag of yargs, the program's name first. */
+function completions(args: readonly string[]): string[] {
+  const zsh = /zsh/.test(`${process.env.SHELL ?? ""} ${process.env.ZSH_NAME ?? ""}`);
+  const words = args.slice(args.indexOf("--get-yargs-completions") + 2);
+  return candidates(words).map((candidate) => candidateLine(candidate, zsh));
 }
 
 function addCommand(parser: Argv, command: Command, choose: (command: Command, raw: RawValues) => void): void {
