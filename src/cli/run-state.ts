@@ -111,6 +111,10 @@ export class Checkpoints {
     const bytes = this.#run.read(bestFile);
     if (bytes === undefined) return;
     this.files.add(bestFile).add(lastFile);
+    if (this.#run.isNewer(bestModel, bestFile)) {
+      this.files.add(bestModel);
+      return;
+    }
     this.#writeModel(decodeCheckpoint(bytes, this.#run.path(bestFile), this.#folder.manifest).state);
   }
 

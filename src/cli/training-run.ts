@@ -91,7 +91,7 @@ async function openRun(request: RunRequest, output: Output, closing: (() => unkn
   const existing = request.resume ? openFolder() : undefined;
   const warn = (text: string): void => (output.json ? output.event({ event: "warning", message: text }) : output.warn(text));
   const labelMap = labelMapOption(request.labelMap);
-  const source = openTrainingSource(request.source, request.attach, request.run, labelMap);
+  const source = openTrainingSource(request.source, request.attach, { ...request, labelMap });
   const layout = layoutOf(source.manifest);
   const stored = existing === undefined ? undefined : readRunConfig(existing);
   const checkpoint = existing === undefined || stored === undefined ? undefined : readLastCheckpoint(existing, source.manifest, warn);
@@ -143,7 +143,7 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
   const checkpoints = new Checkpoints(run, folder, (text) => reporter.warn(text));
   if (checkpoint !== undefined) checkpoints.repairModel();
   const progress = checkpoint?.progress ?? freshProgress(settings.seed);
-  const rows = [["into", `${run.dir}/`], ["images", imagesText(data, layout, batch)], ...describeSettings(settings, images)];
+  const rows = [["into", `${run.dir}/`], ["images", imagesText(data, layout, batch)], ...describeSettings(settings, images, evaluator !== undefined)];
   reporter.note(`${checkpoint === undefined ? "training" : `taking up the run after step ${progress.step}`}\n${table(rows)}`);
   reporter.start({ step: progress.step, epoch: progress.epoch, steps: schedule.steps, images, batch, accumulate, resumed: checkpoint !== undefined });
 

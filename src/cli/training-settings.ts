@@ -134,7 +134,7 @@ function flat({ schedule, augmentation: augment, ...rest }: Settings): Map<strin
   return new Map(entries.map(([name, value]) => [name, Array.isArray(value) ? value.join(",") : String(value)]));
 }
 
-export function describeSettings(settings: Settings, images: number): (readonly string[])[] {
+export function describeSettings(settings: Settings, images: number, validation: boolean): (readonly string[])[] {
   const { batch, accumulate, size, augmentation: augment, schedule, validateEvery, saveEvery, patience } = settings;
   const epochs = (schedule.steps * batch * accumulate) / images;
   const none = augment.scale.join() === "1,1" && !augment.flip && augment.color === 0;
@@ -148,6 +148,9 @@ export function describeSettings(settings: Settings, images: number): (readonly 
       `${size.join(" × ")}${none ? ", no augmentation" : `, scale ${augment.scale.join(" to ")}, ${augment.flip ? "" : "no "}flip, color ${augment.color}`}`,
     ],
     ["rate", `${schedule.rate}, ${schedule.kind}, warm-up of ${schedule.warmup} steps`],
-    ["every", `${validateEvery} steps a validation, ${saveEvery} steps a checkpoint${patience === null ? "" : `, patience ${patience}`}`],
+    [
+      "every",
+      `${validation ? `${validateEvery} steps a validation, ` : ""}${saveEvery} steps a checkpoint${patience === null ? "" : `, patience ${patience}`}`,
+    ],
   ];
 }

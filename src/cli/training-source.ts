@@ -9,12 +9,21 @@ import { readModelFile } from "../files/model-file.ts";
 import { completeManifest, readManifest, readTrainingFolder, type Source, sha256, type TrainingFolder, writeTrainingFolder } from "../files/training-folder.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import type { LabelMap } from "../train/label-map.ts";
+import type { Provider } from "../train/session.ts";
 import { inModel } from "./in-model.ts";
 
 export interface TrainingSource {
   readonly manifest: Manifest;
   /** Writes the graphs where they are not there yet. */
   open(): TrainingFolder;
+}
+
+interface SourceContext {
+  /** The run folder. */
+  readonly run: string;
+  readonly labelMap: LabelMap | null;
+  /** What will run the graphs; a model is attached for it. */
+  readonly provider: Provider;
 }
 
 /** Name of the training folder inside a run folder. */
@@ -24,10 +33,11 @@ const attachedFolder = "model.train";
  * @param attachOptions of the command line; a training folder has its own and takes none
  * @throws OhemgenError as `attach` and `readTrainingFolder`; E420 where a run that is taken up has other graphs
  */
-export function openTrainingSource(path: string, attachOptions: AttachOptions, run: string, labelMap: LabelMap | null): TrainingSource {
+export function openTrainingSource(path: string, attachOptions: AttachOptions, { run, labelMap, provider }: SourceContext): TrainingSource {
+  // The seed is the run's too.
+  const asked = Object.keys(attachOptions).some((name) => name !== "seed");
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
-    const [option] = Object.keys(attachOptions);
-    if (option !== undefined) throw usageError("options of `ohemgen attach` go with a model, not with a training folder", `${path} is attached already.`);
+    if (asked) throw usageError("options of `ohemgen attach` go with a model, not with a training folder", `${path} is attached already.`);
     const folder = readTrainingFolder(path);
     return { manifest: folder.manifest, open: () => folder };
   }
@@ -35,12 +45,12 @@ export function openTrainingSource(path: string, attachOptions: AttachOptions, r
   const { bytes, model } = readModelFile(path);
   const source = { path, sha256: sha256(bytes) };
   const present = presentManifest(dir);
-  if (present !== undefined && Object.keys(attachOptions).length === 0) {
+  if (present !== undefined && !asked) {
     if (present.source.sha256 !== source.sha256) throw otherGraphs(dir, "they were made from another model");
     return { manifest: present, open: () => readTrainingFolder(dir) };
   }
   const result = named(
-    inModel(path, () => attach(model, attachOptions)),
+    inModel(path, () => attach(model, { ...(provider === "cpu" ? {} : { provider }), ...attachOptions })),
     labelMap,
   );
   const manifest = completeManifest(dir, result, source);

@@ -18,6 +18,8 @@ export interface RunFolder {
   append(line: string): void;
   /** Undefined where there is no such file. */
   read(name: string): Uint8Array | undefined;
+  /** Whether the first file is there and was not written before the second. */
+  isNewer(name: string, than: string): boolean;
   remove(name: string): void;
   close(): void;
 }
@@ -45,6 +47,10 @@ export function openRunFolder(dir: string, { resume }: { readonly resume: boolea
     },
     append: (line) => writing(path(metricsFile), () => appendFileSync(path(metricsFile), line)),
     read: (name) => (existsSync(path(name)) ? readFileSync(path(name)) : undefined),
+    isNewer(name, than) {
+      const [first, second] = [name, than].map((file) => statSync(path(file), { throwIfNoEntry: false })?.mtimeMs);
+      return first !== undefined && second !== undefined && first >= second;
+    },
     remove: (name) => rmSync(path(name), { recursive: true, force: true }),
     close: unlock,
   };

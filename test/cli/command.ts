@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
-const main = join(root, "dist", "cli", "main.js");
+export const main = join(root, "dist", "cli", "main.js");
 
 export const demo = join(root, "examples", "demo");
 export const demoModel = join(demo, "model.onnx");

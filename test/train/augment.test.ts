@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { randomStream } from "../../src/support/random.ts";
 import { copyLabels, copyPixels, type Normalization, plainWindow, randomWindow } from "../../src/train/augment.ts";
+import { mapColours, randomColours } from "../../src/train/colour-jitter.ts";
 import type { Mask, Picture } from "../../src/train/images.ts";
 
 const picture: Picture = { width: 4, height: 3, rgb: Uint8Array.from({ length: 36 }, (_, i) => i * 7) };
@@ -76,5 +77,46 @@ describe("windows", () => {
       const large = randomWindow(picture, [6, 8], { scale: [1, 1], flip: false }, randomStream(i));
       expect(labels(large).filter((label) => label !== 255)).toHaveLength(12);
     }
+  });
+});
+
+describe("colours", () => {
+  const greyed = (map: Float64Array | undefined): number[] => {
+    const line = Float64Array.of(10, 10, 10, 200, 100, 50);
+    if (map !== undefined) mapColours(line, map);
+    return [...line];
+  };
+
+  test("no strength, no change", () => {
+    expect(randomColours(0, randomStream(1))).toBeUndefined();
+  });
+
+  test("is brightness, contrast about middle grey and saturation about the pixel's grey, in this order", () => {
+    for (let seed = 0; seed < 50; seed++) {
+      const [brightness, contrast, saturation] = [0, 0, 0].map(
+        (
+          (random) => () =>
+            random.between(0.7, 1.3)
+        )(randomStream(seed)),
+      ) as [number, number, number];
+      const middle = 255 * 0.456;
+      const expected = [10, 10, 10, 200, 100, 50].map((value) => middle + contrast * (brightness * value - middle));
+      for (const at of [0, 3]) {
+        const [r = 0, g = 0, b = 0] = expected.slice(at, at + 3);
+        const grey = 0.299 * r + 0.587 * g + 0.114 * b;
+        [r, g, b].forEach((value, i) => {
+          expected[at + i] = Math.min(255, Math.max(0, grey + saturation * (value - grey)));
+        });
+      }
+      greyed(randomColours(0.3, randomStream(seed))).forEach((value, i) => {
+        expect(value).toBeCloseTo(expected[i] as number, 9);
+      });
+    }
+  });
+
+  test("padding stays the mean", () => {
+    const target = new Float32Array(3 * 6);
+    copyPixels(picture, plainWindow(2, 3, 2, 2), target, 0, plain, randomColours(0.5, randomStream(3)));
+    expect([...target].filter((_, i) => i % 6 === 2 || i % 6 > 2)).toEqual(new Array(12).fill(0));
   });
 });
