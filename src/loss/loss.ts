@@ -81,7 +81,7 @@ export function ohemLovasz(op: OpBuilder, logits: Value, labels: Value, options:
 
 function channelsOf(logits: Value): number | undefined {
   if (logits.dtype !== "float32" || logits.shape?.length !== 4) {
-    const details = { code: "E011", where: logits.name, hint: "The loss takes float32 logits of the shape [N,C,h,w]." };
+    const details = { code: "E011" as const, where: logits.name, hint: "The loss takes float32 logits of the shape [N,C,h,w]." };
     throw new OhemgenError(`logits are ${logits.dtype} of rank ${logits.shape?.length ?? "?"}`, details);
   }
   const [, channels] = dimsOf(logits);

@@ -1,8 +1,10 @@
 /** The one error class of ohemgen, and `bug` for faults of our own. */
 
+import type { ErrorCode } from "./error-codes.ts";
+
 export interface ErrorDetails {
-  /** Stable identifier, documented in the troubleshooting table: `E101`. */
-  readonly code: string;
+  /** Stable identifier: `E101`. */
+  readonly code: ErrorCode;
   /** Node, tensor, file or option the error is about. */
   readonly where?: string;
   /** What the user can do about it. */
@@ -14,7 +16,7 @@ export interface ErrorDetails {
 
 /** An error the user can act on: says what, where and what to do. */
 export class OhemgenError extends Error {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly where: string | undefined;
   readonly hint: string | undefined;
   readonly exitCode: 1 | 2;
@@ -30,7 +32,7 @@ export class OhemgenError extends Error {
 }
 
 /** Wrong usage of a command or an option: exit code 2. */
-export function usageError(message: string, hint?: string, code = "E002"): OhemgenError {
+export function usageError(message: string, hint?: string, code: ErrorCode = "E002"): OhemgenError {
   return new OhemgenError(message, { code, exitCode: 2, ...(hint === undefined ? {} : { hint }) });
 }
 

@@ -1,6 +1,7 @@
 /** Pictures and masks of a folder as samples: read when needed, checked, every label a class or the ignored one. */
 
 import { readFile } from "node:fs/promises";
+import type { ErrorCode } from "../support/error-codes.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { randomStream, shuffled } from "../support/random.ts";
 import { decodeMask, decodePicture, decodeRawMask, type Mask, type Picture } from "./images.ts";
@@ -118,7 +119,7 @@ function checkSample({ pair, picture, mask }: Sample, { classes, ignoreIndex }: 
 /** A sample that cannot be used, and why. */
 export interface SampleFailure {
   readonly stem: string;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly where: string | null;
   readonly hint: string | null;

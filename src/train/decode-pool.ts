@@ -5,6 +5,7 @@
 
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import type { ErrorCode } from "../support/error-codes.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
 import { type DataSpec, Decoder, type Job, type JobResult, type JobResults } from "./decode-jobs.ts";
 
@@ -36,7 +37,7 @@ interface Pending {
 interface Answer {
   readonly id: number;
   readonly result?: JobResult;
-  readonly error?: { readonly message: string; readonly code?: string; readonly stack?: string };
+  readonly error?: { readonly message: string; readonly code?: ErrorCode; readonly stack?: string };
 }
 
 /** This file is `.ts` where it runs from source. */

@@ -5,6 +5,7 @@
 
 import type { InferenceSession, Tensor as RuntimeTensor } from "onnxruntime-node";
 import type { Tensor } from "../ir/tensor.ts";
+import type { ErrorCode } from "../support/error-codes.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
 
 type Runtime = typeof import("onnxruntime-node");
@@ -81,7 +82,7 @@ export async function openSession(model: string | Uint8Array, { threads = 0, pro
   };
 }
 
-function failure(code: string, what: string, cause: unknown, hint?: string): OhemgenError {
+function failure(code: ErrorCode, what: string, cause: unknown, hint?: string): OhemgenError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new OhemgenError(`${what}: ${reason}`, { code, cause, ...(hint === undefined ? {} : { hint }) });
 }
