@@ -132,7 +132,7 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
   const sources = sourcesOfHeads(inlined.model, options);
   const targets = sources.map((head) => head.source);
   const resetting = { classes: options.resetHead ?? 0, seed: options.seed ?? 0 };
-  const reset = options.resetHead === undefined ? undefined : resetHeads(inlined, targets, resetting);
+  const reset = options.resetHead === undefined ? undefined : resetHeads(file, inlined, targets, resetting);
   const { model, versions } = reset?.inlined ?? inlined;
   const shapes = inputShapes(model, options.inputShapes);
   const batchNorm = options.batchNorm ?? "frozen";

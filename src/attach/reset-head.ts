@@ -37,16 +37,18 @@ function isNeutral({ node, index }: Port): boolean {
  * Re-initializes every layer that makes the classes of `heads`: weights uniform in ±1/√fan_in (the default of PyTorch's
  * Linear and Conv layers, He et al. with a = √5), biases 0.
  *
+ * @param file the model before its functions were inlined
  * @param heads logits of shape [N,C,h,w]
  * @throws OhemgenError E230 where a node does not keep the class axis, or the rest of the model needs the old number
  */
-export function resetHeads(inlined: Inlined, heads: readonly Value[], { classes, seed }: HeadResetOptions): HeadReset {
+export function resetHeads(file: Model, inlined: Inlined, heads: readonly Value[], { classes, seed }: HeadResetOptions): HeadReset {
   if (!Number.isInteger(classes) || classes < 1) throw usageError(`--reset-head ${classes}: a number of classes is a whole number of at least 1`);
   const { graph } = inlined.model;
   const before = inferredShapes(inlined, heads);
   for (const head of heads) checkLogits(head, before.get(head));
   const layers = findHeadLayers(graph, heads, before);
   const replaced = replacements(graph, layers, classes, seed);
+  if (inlined.model !== file) checkOutside(file.graph, replaced);
   const result = rebuilt(inlined, replaced);
   const after = checkedShapes(result, heads, before, classes);
   return {
@@ -67,7 +69,7 @@ export function resetHeads(inlined: Inlined, heads: readonly Value[], { classes,
 export function headEdits(model: Model, heads: readonly string[], options: HeadResetOptions): ModelEdits {
   const inlined = inlineFunctions(model);
   const sources = heads.map((name) => valueByName(inlined.model, name));
-  return resetHeads(inlined, sources, options).edits;
+  return resetHeads(model, inlined, sources, options).edits;
 }
 
 function checkLogits(head: Value, shape: Shape | undefined): void {
@@ -134,6 +136,19 @@ function replacements(graph: Graph, { tensors, sizes }: HeadLayers, classes: num
     return { value, tensor: tensorOf(tensor.dtype, tensor.dims, numbers), ports, drawn: false, ...place(value, ports) };
   });
   return [...drawn, ...listed];
+}
+
+/** A function is called in several places and shared with other models: what is in it stays as it is. */
+function checkOutside(file: Graph, replaced: readonly Replacement[]): void {
+  const nodes = new Set(file.nodes);
+  const values = new Set<Value | undefined>([...file.initializers, ...file.nodes.flatMap((node) => node.outputs)]);
+  const inside = replaced.find(({ value, apart, ports }) => !values.has(value) || (apart && ports.some(({ node }) => !nodes.has(node))));
+  if (inside === undefined) return;
+  throw inTheWay(
+    `${inside.value.name} of the last layer is in a function of the model`,
+    inside.value.name,
+    "Export the model without functions, or inline them with onnx.inliner.",
+  );
 }
 
 /** The model with the new tensors; every value but those stays the object it was. */

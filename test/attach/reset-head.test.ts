@@ -377,6 +377,32 @@ describe("refused, with the name of the node", () => {
     expect(error.where).not.toBe("");
   });
 
+  test("a last layer inside a function of the model", () => {
+    const body = { name: "Head", domain: "local", input: ["x", "w"], output: ["y"], opsetImport: [{ domain: "", version: 18 }], attribute: [] };
+    const constant = node("Constant", [], ["b"], [{ name: "value_floats", floats: [1, 2, 3, 4], type: 6 }]);
+    const model = (inner: Plain[]): Uint8Array =>
+      modelBytes(
+        {
+          node: [{ ...node("Head", ["image", "w"], ["logits"]), domain: "local" }],
+          initializer: [head[0] as Plain],
+          input: [info("image", [2, 3, 8, 8])],
+          output: [info("logits", [2, 4, 8, 8])],
+        },
+        {
+          opsetImport: [
+            { domain: "", version: 18 },
+            { domain: "local", version: 1 },
+          ],
+          functions: [{ ...body, node: inner }],
+        },
+      );
+    const inside = model([constant, node("Conv", ["x", "w", "b"], ["y"])]);
+    expect(errorOf(() => attach(loadModel(inside), { resetHead: classes }), "E230").message).toMatch(/in a function/);
+    const outside = model([node("Conv", ["x", "w"], ["y"])]);
+    expect(attach(loadModel(outside), { resetHead: classes }).manifest.heads[0]?.classes).toBe(classes);
+    expect(decodeProto(exported(outside, ["logits"])).graph.initializer[0]?.dims).toEqual([5, 3, 1, 1]);
+  });
+
   test("a number of classes that is none; --classes is checked against the new number", () => {
     const bytes = small([conv], head);
     for (const wrong of [0, -1, 2.5]) errorOf(() => attach(loadModel(bytes), { resetHead: wrong }), "E002");

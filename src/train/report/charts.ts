@@ -118,11 +118,15 @@ export function chartFigures(charts: readonly Chart[]): Html {
   )}`;
 }
 
-/** uPlot (MIT licence), as it is published. */
-function library(): { readonly script: string; readonly style: string } {
+/** uPlot as it is published, and its licence, which goes with every copy. */
+function library(): { readonly script: string; readonly style: string; readonly licence: string } {
   const { resolve } = createRequire(import.meta.url);
-  const read = (name: string): string => readFileSync(resolve(`uplot/dist/${name}`), "utf8");
-  return { script: read("uPlot.iife.min.js").replace(/<\/script/gi, "<\\/script"), style: read("uPlot.min.css") };
+  const read = (name: string): string => readFileSync(resolve(`uplot/${name}`), "utf8");
+  return {
+    licence: read("LICENSE").replaceAll("*/", "* /"),
+    script: read("dist/uPlot.iife.min.js").replace(/<\/script/gi, "<\\/script"),
+    style: read("dist/uPlot.min.css"),
+  };
 }
 
 export function chartStyle(): Html {
@@ -130,7 +134,8 @@ export function chartStyle(): Html {
 }
 
 export function chartScript(charts: readonly Chart[]): Html {
-  return html`<script>${raw(library().script)}</script>
+  const { script, licence } = library();
+  return html`<script>/* uPlot\n${raw(licence)}*/\n${raw(script)}</script>
 <script>const charts = ${scriptValue(charts)};
 ${raw(drawing)}</script>`;
 }
