@@ -31,7 +31,8 @@ export class RunRecord {
   readonly #history = new RunHistory();
   readonly #classes: readonly ClassLabel[];
   readonly #dataset: Dataset | undefined;
-  readonly #board: string;
+  /** The TensorBoard file of this start of the command, once there is something to write. */
+  #board: string | undefined;
   #pictures: readonly SamplePicture[] = [];
   #warned = false;
 
@@ -43,17 +44,24 @@ export class RunRecord {
     this.#dataset = evaluation === undefined ? undefined : new Dataset(evaluation, pictureMemory);
     const told = run.read("metrics.jsonl");
     if (told !== undefined) for (const event of readJournal(new TextDecoder().decode(told))) this.#history.add(event);
-    const now = Date.now() / 1000;
-    this.#board = run.path(eventFileName(now, (name) => existsSync(run.path(name))));
-    this.#attempt(this.#board, () => append(this.#board, eventFileHead(now)));
   }
 
   /** The report is written with each validation and at the end. */
   add(event: JournalEvent): void {
     this.#history.add(event);
-    const names = this.#classes.map(({ name }) => name);
-    this.#attempt(this.#board, () => append(this.#board, boardRecords(event, Date.now() / 1000, names)));
+    this.#addToBoard(event);
     if (event.event === "val" || event.event === "end") this.#write();
+  }
+
+  #addToBoard(event: JournalEvent): void {
+    const { run } = this.#options;
+    const now = Date.now() / 1000;
+    const head = this.#board === undefined ? eventFileHead(now) : new Uint8Array(0);
+    this.#board ??= run.path(eventFileName(now, (name) => existsSync(run.path(name))));
+    const path = this.#board;
+    const names = this.#classes.map(({ name }) => name);
+    const bytes = Buffer.concat([head, boardRecords(event, now, names)]);
+    if (bytes.length > 0) this.#attempt(path, () => writing(path, () => appendFileSync(path, bytes)));
   }
 
   /** Pictures for the next report, by the state that was validated. */
@@ -63,11 +71,15 @@ export class RunRecord {
     if (dataset === undefined) return;
     const colours = this.#classes.map(({ colour }) => colour);
     const pictures: SamplePicture[] = [];
-    for (const index of sampleIndices(dataset.size)) {
-      const sample = await predictSample(session, state, dataset, index);
-      if (sample !== undefined) pictures.push(samplePicture({ ...sample, step }, colours));
+    try {
+      for (const index of sampleIndices(dataset.size)) {
+        const sample = await predictSample(session, state, dataset, index);
+        if (sample !== undefined) pictures.push(samplePicture({ ...sample, step }, colours));
+      }
+      this.#pictures = pictures;
+    } catch (error) {
+      this.#failed("pictures for the report are not made", error);
     }
-    this.#pictures = pictures;
   }
 
   #write(): void {
@@ -81,16 +93,16 @@ export class RunRecord {
     try {
       work();
     } catch (error) {
-      if (!(error instanceof OhemgenError)) throw error;
-      if (!this.#warned) this.#options.warn(`${path} is not written: ${error.message}`);
-      this.#warned = true;
+      this.#failed(`${path} is not written`, error);
     }
+  }
+
+  #failed(what: string, error: unknown): void {
+    if (!(error instanceof OhemgenError)) throw error;
+    if (!this.#warned) this.#options.warn(`${what}: ${error.message}`);
+    this.#warned = true;
   }
 }
 
 /** Bytes of decoded pictures to keep from one validation to the next. */
 const pictureMemory = 64 * 2 ** 20;
-
-function append(path: string, bytes: Uint8Array): void {
-  if (bytes.length > 0) writing(path, () => appendFileSync(path, bytes));
-}

@@ -3,7 +3,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, describe, expect } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readJournal, type StepEvent } from "../../src/train/journal.ts";
 import { browserTest, openBrowser } from "../browser.ts";
 import { python, pythonTest } from "../python.ts";
@@ -51,6 +51,14 @@ describe("a run that was taken up", () => {
     } finally {
       await browser.close();
     }
+  });
+
+  test("what is in the way of the report does not end the run", () => {
+    mkdirSync(place.path("blocked/report.html"), { recursive: true });
+    const { code, stderr } = place.run("train", "t", "--images", "img", "--masks", "msk", "--steps", "2", "--batch", "1", "-o", "blocked", "--resume");
+    expect(code, stderr).toBe(0);
+    expect(stderr.match(/report\.html is not written/g)).toHaveLength(1);
+    expect(readdirSync(place.path("blocked"))).toContain("best.onnx");
   });
 
   pythonTest("TensorBoard sees each step once, with the numbers of metrics.jsonl", () => {
