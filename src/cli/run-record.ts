@@ -35,6 +35,8 @@ export class RunRecord {
   #board: string | undefined;
   #pictures: readonly SamplePicture[] = [];
   #warned = false;
+  /** Paths of what was written. */
+  readonly files = new Set<string>();
 
   /** Reads what the run has told before, if it is taken up again. */
   constructor(options: RecordOptions) {
@@ -92,6 +94,7 @@ export class RunRecord {
   #attempt(path: string, work: () => void): void {
     try {
       work();
+      this.files.add(path);
     } catch (error) {
       this.#failed(`${path} is not written`, error);
     }

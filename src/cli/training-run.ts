@@ -185,7 +185,7 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
       best: reached.best,
       validation: reporter.validation,
       waited: waited.steps === 0 ? 0 : waited.share / waited.steps,
-      files: [...checkpoints.files].map(run.path),
+      files: [...[...checkpoints.files].map(run.path), ...record.files],
     };
   } catch (error) {
     // The first error counts, not that of a disk which is full for this line too.

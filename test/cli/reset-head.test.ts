@@ -71,5 +71,19 @@ describe("head first, then everything", () => {
     expect(place.run("export", "free.train", "-o", "b.onnx").code).toBe(0);
     expect(readFileSync(place.path("a.onnx")).equals(readFileSync(place.path("b.onnx")))).toBe(true);
     expect(place.run("attach", demoModel, "--reset-head", "0", "-o", "no.train").code).toBe(2);
+    expect(place.run("predict", "frozen.train", "--images", "img", "-o", "masks").code).toBe(0);
+    expect(place.run("check", demoModel, "--reset-head", "4", "--seed", "9")).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("right: the gradients agree"),
+    });
+  });
+
+  test("straight from a model", () => {
+    const run = place.run("train", demoModel, "--reset-head", "3", ...data, "--steps", "1", "--batch", "1", "-o", "direct", "--json", "--quiet");
+    expect(run.code, run.stderr).toBe(0);
+    expect(JSON.parse(run.stdout).files).toEqual(
+      expect.arrayContaining(["direct/best.onnx", "direct/report.html", expect.stringMatching(/^direct\/events\./)]),
+    );
+    expect([...weights("direct/best.onnx")].filter(([name]) => name.startsWith("head.")).map(([, [dims]]) => dims.split(",")[0])).toEqual(["3", "3"]);
   });
 });
