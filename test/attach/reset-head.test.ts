@@ -290,6 +290,22 @@ describe("habits of exporters", () => {
     expect(decodeProto(exported(old, ["logits"])).graph.input.map((input) => input.type?.tensorType?.shape?.dim[0]?.dimValue)).toEqual([2, 5, 5]);
   });
 
+  test("weights in a data file beside the model move into it; the others stay outside", async () => {
+    const outside = (name: string, dims: number[], offset: number): Plain => {
+      const entries = { location: "weights.bin", offset: `${offset}`, length: `${4 * dims.reduce((a, b) => a * b, 1)}` };
+      return { name, dims, dataType: 1, dataLocation: 1, externalData: Object.entries(entries).map(([key, value]) => ({ key, value })) };
+    };
+    const nodes = [node("Conv", ["image", "v"], ["h"]), node("Conv", ["h", "w", "b"], ["logits"], [], "classify")];
+    const bytes = small(nodes, [outside("v", [3, 3, 1, 1], 0), outside("w", [4, 3, 1, 1], 36), learned("b", [4])]);
+    const data = new Uint8Array(84);
+    const external = ({ offset, length }: { offset: number; length: number }) => data.subarray(offset, offset + length);
+    const edits = headEdits(loadModel(bytes, { external }), ["logits"], { classes, seed });
+    const [v, w, b] = decodeProto(editModel(bytes, edits)).graph.initializer;
+    expect(v?.dataLocation).toBe(1);
+    expect([w?.dataLocation, w?.externalData.length, w?.rawData.length, w?.dims]).toEqual([0, 0, 60, [5, 3, 1, 1]]);
+    expect(b?.rawData.length).toBe(20);
+  });
+
   test("softmax and argmax behind the logits follow; a class count of 1 too", async () => {
     const nodes = [conv, node("Softmax", ["logits"], ["p"], [int("axis", 1)]), node("ArgMax", ["p"], ["mask"], [int("axis", 1), int("keepdims", 0)])];
     const both = { output: [info("p", [2, 4, 8, 8]), info("mask", [2, 8, 8], 7)] };
