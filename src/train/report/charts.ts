@@ -53,7 +53,7 @@ export function chartsOf(history: RunHistory): readonly Chart[] {
     steps: validated,
     values: rounded(values),
   });
-  const even = smoothed(columns.loss, Math.max(5, steps.length / 20));
+  const even = smoothed(columns.loss, Math.max(5, steps.length / 60));
   const [first, last] = [validations[0], validations.at(-1)];
   const charts: Chart[] = [
     {

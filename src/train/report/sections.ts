@@ -68,7 +68,7 @@ export function confusionTable(classes: readonly ClassLabel[], { confusion, pixe
     return html`<tr><th scope="row">${label(i)}</th>${cells}</tr>`;
   });
   const left = classes.length - kept.length;
-  return html`<p class="muted">Row: label; column: prediction; in per cent of the pixels with that label.${left > 0 ? ` The ${mostClasses} most frequent of ${classes.length} classes.` : ""}</p><div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table class="matrix">
+  return html`<p class="muted">Row: label; column: prediction; in per cent of the pixels with that label.${left > 0 ? ` The ${mostClasses} most frequent of ${classes.length} classes.` : ""}</p><div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table class="${kept.length > 10 ? "matrix dense" : "matrix"}">
 <thead><tr><th scope="col"><span class="muted">label ↓ prediction →</span></th>${kept.map((j) => html`<th scope="col" title="${label(j)}">${label(j)}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>
 ${largestConfusions(classes, confusion)}`;
 }

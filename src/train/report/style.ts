@@ -37,6 +37,8 @@ tbody th { font-weight: 500; }
 .bar { position: relative; min-width: 150px; } .bar span { position: relative; } .bar::before { content: ""; position: absolute; left: 14px; right: 74px; top: 50%; height: 8px; margin-top: -4px; border-radius: 4px; background: linear-gradient(var(--one), var(--one)) left / calc(var(--v) * 100%) 100% no-repeat, var(--line); }
 .matrix { width: auto; } .matrix th, .matrix td { padding: 4px 8px; font-size: 0.85rem; } .matrix td { text-align: center; min-width: 52px; background: color-mix(in srgb, var(--heat) calc(var(--v) * 62%), transparent); border: 1px solid var(--card); }
 .matrix thead th + th { max-width: 110px; overflow: hidden; text-overflow: ellipsis; } .matrix td.right { font-weight: 600; }
+.dense th, .dense td { padding: 3px 4px; } .dense td { min-width: 38px; } .dense thead th + th { writing-mode: vertical-rl; transform: rotate(180deg); max-width: none; max-height: 160px; text-align: left; vertical-align: middle; padding: 4px 8px; }
+.scroll tr > :first-child { position: sticky; left: 0; z-index: 1; background: var(--card); }
 .samples { display: grid; gap: 16px; } .sample { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px; }
 .tiles { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; } .tiles figcaption { font-size: 0.85rem; }
 .tiles img { width: 100%; height: auto; display: block; border-radius: 4px; background: var(--line); } .mask img { image-rendering: pixelated; }
