@@ -47,7 +47,7 @@ function start(plan: Plan, normalized: Normalized): Started {
     const at = op.scope(`running_stats/${value.name.replace(/^\/+/, "")}`);
     substitutes.set(normalized.kept.get(value) ?? bug(`${value.name} was not kept`), sliceOf(at, statistics as Value, offset, count, initial.tensor.dims));
   }
-  const values = inline(op, normalized.nodes, substitutes);
+  const values = inline(op, normalized.nodes, substitutes, { cheaper: { ends: [...normalized.targets.values(), ...normalized.statistics.values()] } });
   const logits = plan.heads.map(({ source }) => values.get(normalized.targets.get(source) as Value) ?? bug("logits that were not built"));
   return { op, inputs: { params, statistics, labels }, values, weights, logits };
 }
@@ -68,7 +68,7 @@ function totalLoss(plan: Plan, started: Started, gradient: boolean): TotalLoss {
 /** Gradient of the total loss in one flat vector, in the order of `params`. */
 function flatGradient(started: Started, loss: TotalLoss): Value {
   const { op, weights, logits } = started;
-  const forward = [...op.draft.nodes];
+  const forward = op.draft.tape();
   const seeds = new Map<Value, Value>();
   logits.forEach((value, i) => {
     const seed = loss.gradients[i] ?? bug("a head without a gradient");

@@ -11,6 +11,7 @@ export class Draft {
   private readonly producers = new Map<Value, Node>();
   private readonly ids = new Map<Value, number>();
   private readonly known = new Map<string, Node>();
+  private readonly meanings = new Map<Node, Node>();
   private unknownSizes = 0;
 
   readonly fresh = (): string => {
@@ -19,6 +20,21 @@ export class Draft {
   };
 
   producer = (value: Value): Node | undefined => this.producers.get(value);
+
+  /**
+   * Says that a value, made by several nodes because that is cheaper, is the output of one node. The tape shows that
+   * node, whose gradient is simpler than theirs.
+   */
+  mean(value: Value, node: Omit<Node, "outputs">): Value {
+    const last = this.producers.get(value);
+    if (last !== undefined) this.meanings.set(last, { ...node, outputs: [value] });
+    return value;
+  }
+
+  /** The nodes as a walk backwards should see them, in topological order. */
+  tape(): readonly Node[] {
+    return this.nodes.map((node) => this.meanings.get(node) ?? node);
+  }
 
   private id(value: Value | undefined): number {
     if (value === undefined) return -1;

@@ -214,6 +214,13 @@ def simple(function):
     return lambda attrs, *x: function(*x)
 
 
+def depth_to_space(attrs, x):
+    size, (n, c, h, w) = attrs["blocksize"], x.shape
+    if attrs.get("mode", "DCR") == "CRD":
+        return F.pixel_shuffle(x, size)
+    return x.reshape(n, size, size, c // size**2, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // size**2, h * size, w * size)
+
+
 OPERATORS = {
     "Abs": simple(torch.abs), "Add": simple(torch.add), "And": simple(torch.logical_and), "Ceil": simple(torch.ceil),
     "ArgMax": lambda attrs, x: x.argmax(attrs.get("axis", 0), keepdim=bool(attrs.get("keepdims", 1))),
@@ -223,6 +230,7 @@ OPERATORS = {
     "Concat": lambda attrs, *x: torch.cat(x, attrs["axis"]),
     "ConstantOfShape": lambda attrs, shape: torch.full(ints(shape), (attrs["value"].item() if "value" in attrs else 0.0), dtype=attrs["value"].dtype if "value" in attrs else torch.float64),
     "Conv": conv, "ConvTranspose": conv_transpose, "CumSum": cumsum, "Div": div,
+    "DepthToSpace": depth_to_space,
     "Equal": simple(torch.eq), "Erf": simple(torch.erf), "Exp": simple(torch.exp),
     "Expand": lambda attrs, x, shape: x * torch.ones(ints(shape), dtype=x.dtype) if x.dtype != torch.bool else x & torch.ones(ints(shape), dtype=torch.bool),
     "Floor": simple(torch.floor), "Gather": gather,

@@ -20,13 +20,15 @@ export function weightGradientByPhases(op: OpBuilder, { axes, group }: ConvGeome
   const ends = axes.map((axis, i) => stride * (rows[i] as number) - (dimsOf(x)[i + 2] as number) - axis.padBegin);
   const padded = op.pad(x, [0, 0, vertical.padBegin, horizontal.padBegin, 0, 0, ...ends]);
   const [height, width] = rows as [number, number];
-  const split = op.reshape(padded, [-1, c, height, stride, width, stride]);
-  const phases = op.reshape(op.transpose(split, [0, 3, 5, 1, 2, 4]), [-1, stride * stride * c, height, width]);
+  // Two moves of one axis each: rows of whole columns, then whole rows, cost half of one that moves both.
+  const columns = op.transpose(op.reshape(padded, [-1, c, height * stride, width, stride]), [0, 4, 1, 2, 3]);
+  const split = op.transpose(op.reshape(columns, [-1, c, height, stride, width]), [0, 3, 1, 2, 4]);
+  const phases = op.reshape(split, [-1, stride * stride * c, height, width]);
   const small = axes.map((axis) => ({ size: count(axis), stride: 1, dilation: 1, padBegin: 0, padEnd: 0 }));
   const [kh, kw] = small.map(({ size }) => size) as [number, number];
   const all = weightGradientByRows(op, { axes: small, group }, { x: phases, dy, weightDims: [m, stride * stride * c, kh, kw] });
-  // [M, s, s, C, ⌈k/s⌉, ⌈k/s⌉] to [M, C, ⌈k/s⌉·s, ⌈k/s⌉·s]: position i = a·s + phase.
-  const placed = op.transpose(op.reshape(all, [m, stride, stride, c, kh, kw]), [0, 3, 4, 1, 5, 2]);
+  // [M, s of columns, s of rows, C, ⌈k/s⌉, ⌈k/s⌉] to [M, C, ⌈k/s⌉·s, ⌈k/s⌉·s]: position i = a·s + phase.
+  const placed = op.transpose(op.reshape(all, [m, stride, stride, c, kh, kw]), [0, 3, 4, 2, 5, 1]);
   const full = op.reshape(placed, [m, c, kh * stride, kw * stride]);
   return op.slice(full, [
     { axis: 2, start: 0, end: vertical.size },

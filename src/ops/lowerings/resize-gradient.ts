@@ -1,6 +1,6 @@
 /** Gradient of Resize: interpolation is linear and separable, so its transpose is one matrix product per axis. */
 
-import { type Dim, divideExactly, isStatic, sameShape } from "../../ir/dims.ts";
+import { type Dim, divideExactly, sameShape } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import { OhemgenError } from "../../support/errors.ts";
@@ -9,7 +9,7 @@ import type { OpAttributes } from "../catalog.ts";
 import { interpolationMatrix, sizeAlong } from "./interpolation.ts";
 
 /** Scale of each axis of x, a scalar where it is made at run time; `undefined` where it follows from the sizes. */
-function givenScales(op: OpBuilder, attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | Value | undefined)[] {
+export function givenScales(op: OpBuilder, attrs: OpAttributes<"Resize">, scales: Value | undefined, rank: number): (number | Value | undefined)[] {
   const result: (number | Value | undefined)[] = new Array(rank).fill(undefined);
   if (scales === undefined) return result;
   const numbers = scales.constant === undefined ? undefined : tensorNumbers(scales.constant);
@@ -31,6 +31,24 @@ function repeatFactor(attrs: OpAttributes<"Resize">, input: Dim, output: Dim): n
   const centered = (mode === "half_pixel" || (mode === "pytorch_half_pixel" && output !== 1)) && rounding.startsWith("round_prefer");
   const shifted = mode === "tf_half_pixel_for_nn" && rounding === "floor";
   return plain || centered || shifted ? factor : undefined;
+}
+
+/**
+ * How often a nearest Resize repeats each element per axis; `undefined` where it does something else. A scale that does
+ * not divide the sizes evenly moves the positions, also where it rounds to a whole factor.
+ */
+export function repeatFactors(
+  attrs: OpAttributes<"Resize">,
+  x: Value,
+  y: Value,
+  scales: readonly (number | Value | undefined)[],
+): readonly number[] | undefined {
+  const to = dimsOf(y);
+  const factors = dimsOf(x).map((dim, i) => {
+    const factor = dim === to[i] ? 1 : repeatFactor(attrs, dim, to[i] as Dim);
+    return scales[i] === undefined || scales[i] === factor ? factor : undefined;
+  });
+  return factors.every((factor) => factor !== undefined) ? (factors as readonly number[]) : undefined;
 }
 
 function sumOfRepeats(op: OpBuilder, x: Value, dy: Value, factors: readonly number[]): Value {
@@ -70,12 +88,8 @@ export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: 
   const to = dimsOf(dy);
   if (sameShape(from, to)) return dy;
   const given = givenScales(op, attrs, scales, from.length);
-  // A scale that does not divide the sizes evenly moves the positions, also where it rounds to a whole factor.
-  const factors = from.map((dim, i) => {
-    const factor = dim === to[i] ? 1 : repeatFactor(attrs, dim, to[i] as Dim);
-    return given[i] === undefined || given[i] === factor ? factor : undefined;
-  });
-  if (isStatic(factors as Dim[]) && factors.every((factor) => factor !== undefined)) return sumOfRepeats(op, x, dy, factors as number[]);
+  const factors = repeatFactors(attrs, x, dy, given);
+  if (factors !== undefined) return sumOfRepeats(op, x, dy, factors);
   let result = dy;
   // The axis that shrinks most first would be cheapest; rows before columns keeps the larger product contiguous.
   for (let axis = from.length - 1; axis >= 0; axis--) {
