@@ -59,6 +59,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
     logits: plan.heads[0]?.source.name,
     heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, loss: head.loss })),
     provider: plan.provider,
+    ...(plan.checkpointActivations ? { checkpointActivations: true } : {}),
     batchNorm: options.batchNorm ?? "frozen",
     labelType: plan.labels.dtype,
     labelSize: options.labelSize ?? "full",

@@ -66,7 +66,7 @@ function totalLoss(plan: Plan, started: Started, gradient: boolean): TotalLoss {
 }
 
 /** Gradient of the total loss in one flat vector, in the order of `params`. */
-function flatGradient(started: Started, loss: TotalLoss): Value {
+function flatGradient(started: Started, loss: TotalLoss, recompute: boolean): Value {
   const { op, weights, logits } = started;
   const forward = op.draft.tape();
   const seeds = new Map<Value, Value>();
@@ -75,7 +75,7 @@ function flatGradient(started: Started, loss: TotalLoss): Value {
     const known = seeds.get(value);
     seeds.set(value, known === undefined ? seed : op.add(known, seed));
   });
-  const gradients = differentiate(op, forward, seeds, weights);
+  const gradients = differentiate(op, forward, seeds, weights, { recompute });
   const pack = op.scope("params.grad");
   const parts = weights.map((weight) => pack.reshape(gradients.get(weight) ?? pack.filledLike(weight, 0), [-1]));
   return pack.concat(parts, 0);
@@ -105,7 +105,7 @@ interface Backward extends Started {
 function backward(plan: Plan): Backward {
   const started = start(plan, plan.training);
   const loss = totalLoss(plan, started, true);
-  const gradient = flatGradient(started, loss);
+  const gradient = flatGradient(started, loss, plan.checkpointActivations);
   return { ...started, loss, gradient, nextStatistics: nextStatistics(plan, started) };
 }
 

@@ -61,4 +61,6 @@ export interface AttachOptions {
   readonly channelOrder?: "rgb" | "bgr";
   /** Which runtime provider the graphs are made for; default: any. */
   readonly provider?: Provider;
+  /** Make cheap activations again in the backward pass instead of keeping them; default: keep. */
+  readonly checkpointActivations?: boolean;
 }

@@ -40,6 +40,7 @@ export interface Statistic {
 export interface Plan {
   readonly model: Model;
   readonly provider: Provider;
+  readonly checkpointActivations: boolean;
   readonly heads: readonly Head[];
   readonly resetHead: HeadResetInfo | null;
   readonly image: Value;
@@ -178,6 +179,7 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
   return {
     model,
     provider: options.provider ?? "any",
+    checkpointActivations: options.checkpointActivations ?? false,
     heads,
     resetHead: reset === undefined ? null : { ...resetting, tensors: reset.tensors },
     image,

@@ -10,6 +10,7 @@ import type { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpAttributes, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes, withDefaults } from "../ops/define.ts";
 import { OhemgenError } from "../support/errors.ts";
+import { recomputation } from "./recompute.ts";
 import { type GradientRule, nonDifferentiable, type RuleContext } from "./registry.ts";
 import { gradients } from "./rules.ts";
 import { unbroadcast } from "./unbroadcast.ts";
@@ -85,6 +86,8 @@ export function checkRules(active: readonly Node[], path = trainingPath): void {
 export interface DifferentiateOptions {
   /** What an error about missing rules says. */
   readonly path?: Path;
+  /** Whether cheap activations are made again instead of kept; for graphs whose memory counts more than their time. */
+  readonly recompute?: boolean;
 }
 
 /**
@@ -115,6 +118,7 @@ export function differentiate(
   };
   const isWanted = new Set(wanted);
   const order = op.scope("grad/order");
+  const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
   let latest: Value | undefined;
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
@@ -123,11 +127,10 @@ export function differentiate(
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
     const before = latest;
-    const context: RuleContext = {
-      ...ruleContext(scope, node, dys, needs),
-      after: (gradient) => zeroAfter(order, gradient),
-      zero: () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before)),
-    };
+    const zero = () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before));
+    const recalled = (value: Value | undefined) => value && recall(value, zero);
+    const seen = options.recompute === true ? { ...node, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled) } : node;
+    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after: (gradient) => zeroAfter(order, gradient), zero };
     const parts = atNode(node, () => rule(context));
     const finished: Value[] = [];
     node.inputs.forEach((value, i) => {

@@ -34,6 +34,7 @@ export const attachFlags = {
   "decay-exclude": { kind: "list", group: optimizer, describe: "patterns of tensors without decay", preset: "those of one dimension" },
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
   for: { kind: "text", group: form, choices: providers, describe: "execution provider that operators are chosen for", preset: "any" },
+  "checkpoint-activations": { kind: "flag", group: form, describe: "less memory, more time: make cheap activations again in the backward pass" },
   "class-names": { kind: "text", group: record, describe: "file with a class name per line, and its colour if you like: road #804080" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
@@ -64,6 +65,7 @@ export function attachOptions(values: AttachValues): AttachOptions {
     std: values.std,
     channelOrder: values["channel-order"],
     provider: values.for,
+    checkpointActivations: values["checkpoint-activations"],
   });
   return values.config === undefined ? flags : (merged(configOf(values.config, configSchema), flags) as AttachOptions);
 }

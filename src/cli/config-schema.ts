@@ -93,6 +93,7 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   std: numbers,
   channelOrder: choice("rgb", "bgr"),
   provider: choice(...providers),
+  checkpointActivations: { type: "boolean" },
 };
 
 export const configSchema: JsonSchema & { readonly $schema: string; readonly title: string } = {
