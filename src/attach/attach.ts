@@ -66,6 +66,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
     ...(options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes }),
     ...(options.train === undefined ? {} : { train: options.train }),
     ...(options.freeze === undefined ? {} : { freeze: options.freeze }),
+    ...(plan.untied === null ? {} : { untie: plan.untied.patterns }),
     ...(plan.resetHead === null ? {} : { resetHead: plan.resetHead.classes, seed: plan.resetHead.seed }),
     optimizer: { ...optimizer, weightDecay: plan.layout.groups.reduce((most, group) => Math.max(most, group.weightDecay), 0) },
   };
@@ -110,6 +111,7 @@ export function attach(model: Model, options: AttachOptions = {}): AttachResult 
       runningStatistics: plan.statistics.map(({ value, offset, length }) => ({ name: value.name, offset, length })),
       heads: plan.heads.map((head) => ({ name: head.name, logits: head.source.name, weight: head.weight, classes: head.classes })),
       resetHead: plan.resetHead,
+      untied: plan.untied,
       classNames: options.classNames ?? null,
       classColours: options.classColours ?? classColours(Math.max(2, plan.heads[0]?.classes ?? 0)),
       preprocessing: { mean: options.mean ?? imagenet.mean, std: options.std ?? imagenet.std, channelOrder: options.channelOrder ?? "rgb" },

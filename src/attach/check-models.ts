@@ -34,8 +34,8 @@ export function checkModels(model: Model, options: AttachOptions): CheckModels {
   const of = plan.heads[0]?.source.name ?? "";
   const trained = plan.choice.trained.map(({ value, tensor, role }) => ({ name: value.name, role, tensor }));
   const gradient = { of, wrt: trained.map(({ name }) => name), ...(options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes }) };
-  // A fresh head has other sizes than the file's.
-  const { forward, model: backward } = gradientModels(plan.resetHead === null ? model : plan.model, gradient, true);
+  // A fresh head has other sizes than the file's, and what was untied has tensors of its own.
+  const { forward, model: backward } = gradientModels(plan.resetHead === null && plan.untied === null ? model : plan.model, gradient, true);
   const own = new Set(model.graph.inputs.map(({ name }) => name));
   const inputs = forward.graph.inputs.flatMap(({ name, dtype, shape }) => (own.has(name) ? [{ name, dtype, dims: concrete(shape ?? []) }] : []));
   return { of, forward, backward, trained, inputs };

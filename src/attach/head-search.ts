@@ -6,12 +6,7 @@ import { type Tensor, tensorNumbers } from "../ir/tensor.ts";
 import { tensorOfConstant } from "../passes/convert/spelling.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { type AxisContext, type AxisSource, axisSources, views } from "./class-axis.ts";
-
-/** A place where a node reads a value. */
-export interface Port {
-  readonly node: Node;
-  readonly index: number;
-}
+import type { Port } from "./sharing.ts";
 
 /** A tensor of the file with a number (or a row of numbers) per class. */
 export interface HeadTensor {

@@ -6,7 +6,7 @@
 import { activeNodes, missingRules } from "../autodiff/engine.ts";
 import { elementCount, isStatic, type Shape } from "../ir/dims.ts";
 import type { DataType } from "../ir/dtype.ts";
-import { type Model, type Node, readersOf, typeText, type Value } from "../ir/graph.ts";
+import { type Model, type Node, typeText, type Value } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import { type Normalized, normalize } from "../passes/normalize.ts";
 import { OhemgenError } from "../support/errors.ts";
@@ -14,8 +14,11 @@ import { inputShapes } from "./inputs.ts";
 import { findLogits, type LogitsCandidate, logitsCandidates, valueByName } from "./logits.ts";
 import { type OperatorState, operatorState } from "./operators.ts";
 import type { AttachOptions } from "./options.ts";
+import { untieOptions } from "./plan.ts";
+import { sharingIn } from "./sharing.ts";
 import { estimateStep, type StepEstimate } from "./step-estimate.ts";
 import { chooseTrainable, type TrainableChoice } from "./trainable.ts";
+import { untieTensors } from "./untie.ts";
 
 export interface Problem {
   readonly code: string;
@@ -117,10 +120,10 @@ function countOperators(nodes: readonly Node[]): Inspection["operators"] {
 }
 
 function sharedTensors(model: Model, choice: TrainableChoice | undefined): Inspection["shared"] {
-  const readers = readersOf(model.graph.nodes);
+  const sharing = sharingIn(model.graph);
   return (choice?.trained ?? []).flatMap(({ value }) => {
-    const nodes = [...new Set((readers.get(value) ?? []).map(({ node }) => node))].filter((node) => node.op !== "Shape");
-    return nodes.length < 2 ? [] : [{ name: value.name, readers: nodes.map((node) => (node.name === "" ? node.op : node.name)) }];
+    const { readings } = sharing(value);
+    return readings.length < 2 ? [] : [{ name: value.name, readers: readings.map(({ node, label }) => node.name || label) }];
   });
 }
 
@@ -136,8 +139,10 @@ function logitsReport({ value, output, passed }: LogitsCandidate, normalized: No
   };
 }
 
-export function inspect(model: Model, options: AttachOptions = {}): Inspection {
+export function inspect(file: Model, options: AttachOptions = {}): Inspection {
   const { problems, attempt } = attempts();
+  const untying = untieOptions(options);
+  const model = (untying === undefined ? undefined : attempt(() => untieTensors(file, untying)))?.model ?? file;
   const { graph } = model;
   const candidates = chosenLogits(model, options, attempt);
   const targets = candidates.map(({ value }) => value);
@@ -150,7 +155,7 @@ export function inspect(model: Model, options: AttachOptions = {}): Inspection {
   const normalized = attempt(() => normalize(model, { inputShapes: shapes, keep, targets }));
   const free = normalized === undefined ? [] : [...normalized.kept.values()];
   const missing = normalized === undefined ? [] : missingRules(activeNodes(normalized.nodes, free, [...normalized.targets.values()]));
-  const step = attempt(() => estimateStep(model, options)) ?? null;
+  const step = attempt(() => estimateStep(file, options)) ?? null;
   return {
     file: {
       irVersion: model.irVersion,

@@ -72,6 +72,14 @@ export interface HeadResetInfo {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[] }[];
 }
 
+export interface UntiedInfo {
+  readonly patterns: readonly string[];
+  /** Running statistics were separated too. */
+  readonly statistics: boolean;
+  /** Copies, by their names in the file that `export` writes; `of`: the tensor of the source file, `reader`: the node. */
+  readonly tensors: readonly { readonly name: string; readonly of: string; readonly reader: string }[];
+}
+
 export interface Preprocessing {
   /** Per channel, on pixels scaled to 0…1; the default is ImageNet's. */
   readonly mean: readonly number[];
@@ -95,6 +103,8 @@ export interface Manifest {
   readonly heads: readonly HeadInfo[];
   /** Layers that were made anew for another number of classes; `export` changes the shapes of these tensors in the source model. */
   readonly resetHead: HeadResetInfo | null;
+  /** Shared tensors that became one parameter per reading node; `export` adds them to the source model as initializers. */
+  readonly untied: UntiedInfo | null;
   readonly classNames: readonly string[] | null;
   /** One per class, two for a one-channel head. */
   readonly classColours: readonly Colour[];

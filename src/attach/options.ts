@@ -45,6 +45,8 @@ export interface AttachOptions {
   readonly labelType?: "auto" | "uint8" | "int32" | "int64";
   readonly train?: readonly string[];
   readonly freeze?: readonly string[];
+  /** Tensors that several nodes read, made one parameter per reading node. */
+  readonly untie?: readonly string[];
   readonly batchNorm?: "frozen" | "batch";
   /** Fresh last layers for so many classes. */
   readonly resetHead?: number;

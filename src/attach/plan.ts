@@ -14,11 +14,12 @@ import { type Normalized, normalize } from "../passes/normalize.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { checkInputs, imageSizes, inputShapes } from "./inputs.ts";
 import { findLogits, valueByName } from "./logits.ts";
-import type { HeadResetInfo } from "./manifest.ts";
+import type { HeadResetInfo, UntiedInfo } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
 import { resetHeads } from "./reset-head.ts";
 import { layOut, type StateLayout } from "./state.ts";
 import { chooseTrainable, type StoredTensor, storedTensors, type TrainableChoice } from "./trainable.ts";
+import { type UntieOptions, untieTensors } from "./untie.ts";
 
 export interface Head {
   /** "" for the only or main head. */
@@ -43,6 +44,7 @@ export interface Plan {
   readonly checkpointActivations: boolean;
   readonly heads: readonly Head[];
   readonly resetHead: HeadResetInfo | null;
+  readonly untied: UntiedInfo | null;
   readonly image: Value;
   readonly labels: { readonly dtype: DataType; readonly shape: Shape };
   readonly choice: TrainableChoice;
@@ -126,7 +128,10 @@ function labelShape(options: AttachOptions, image: Value, heads: readonly Value[
 /**
  * @throws OhemgenError for everything that stands in the way, before anything is built
  */
-export function planTraining(file: Model, options: AttachOptions): Plan {
+export function planTraining(original: Model, options: AttachOptions): Plan {
+  const untying = untieOptions(options);
+  const untied = untying === undefined ? undefined : untieTensors(original, untying);
+  const file = untied?.model ?? original;
   const inlined = inlineFunctions(file);
   checkInputs(inlined.model);
   const optimizer = resolveOptimizer(optimizerArguments(options));
@@ -182,6 +187,7 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
     checkpointActivations: options.checkpointActivations ?? false,
     heads,
     resetHead: reset === undefined ? null : { ...resetting, tensors: reset.tensors },
+    untied: untying === undefined || untied === undefined ? null : { ...untying, tensors: untied.tensors },
     image,
     labels: {
       dtype: labelType(options, heads),
@@ -198,6 +204,10 @@ export function planTraining(file: Model, options: AttachOptions): Plan {
     training,
     evaluation,
   };
+}
+
+export function untieOptions({ untie, batchNorm }: AttachOptions): UntieOptions | undefined {
+  return untie === undefined ? undefined : { patterns: untie, statistics: batchNorm === "batch" };
 }
 
 function optimizerArguments(options: AttachOptions) {

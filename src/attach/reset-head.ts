@@ -6,15 +6,16 @@
 import { elementCount, type Shape } from "../ir/dims.ts";
 import type { Graph, Model, Node, Value } from "../ir/graph.ts";
 import { readersOf } from "../ir/graph.ts";
-import { capturedValues, neededNodes } from "../ir/needed.ts";
+import { neededNodes } from "../ir/needed.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
 import { type Inlined, inlineFunctions } from "../passes/inline-functions.ts";
 import { normalize } from "../passes/normalize.ts";
 import type { ModelEdits } from "../proto/edit.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import { randomStream } from "../support/random.ts";
-import { findHeadLayers, type HeadLayers, inTheWay, type Port } from "./head-search.ts";
+import { findHeadLayers, type HeadLayers, inTheWay } from "./head-search.ts";
 import { valueByName } from "./logits.ts";
+import { isNeutral, outerValues, type Port } from "./sharing.ts";
 
 export interface HeadReset {
   readonly inlined: Inlined;
@@ -26,11 +27,6 @@ export interface HeadReset {
 export interface HeadResetOptions {
   readonly classes: number;
   readonly seed: number;
-}
-
-/** Readers that follow whatever shape a tensor gets. */
-function isNeutral({ node, index }: Port): boolean {
-  return node.domain === "" && (node.op === "Shape" || node.op === "Size" || (node.op === "CastLike" && index === 1));
 }
 
 /**
@@ -110,7 +106,7 @@ interface Replacement {
 
 function replacements(graph: Graph, { tensors, sizes }: HeadLayers, classes: number, seed: number): readonly Replacement[] {
   const readers = readersOf(graph.nodes);
-  const outer = new Set([...graph.outputs.map(({ value }) => value), ...graph.nodes.flatMap(capturedValues)]);
+  const outer = outerValues(graph);
   const names = new Set([...graph.inputs, ...graph.initializers, ...graph.nodes.flatMap((node) => node.outputs)].map((value) => value?.name));
   const place = (value: Value, ports: readonly Port[]) => {
     const others = (readers.get(value) ?? []).filter((port) => !ports.some(({ node, index }) => node === port.node && index === port.index));

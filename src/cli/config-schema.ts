@@ -81,6 +81,7 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   labelType: choice("auto", "uint8", "int32", "int64"),
   train: texts,
   freeze: texts,
+  untie: texts,
   batchNorm: choice("frozen", "batch"),
   resetHead: { type: "integer" },
   seed: { type: "integer" },

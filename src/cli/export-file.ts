@@ -2,6 +2,7 @@
 
 import type { Manifest } from "../attach/manifest.ts";
 import { headEdits } from "../attach/reset-head.ts";
+import { untieTensors } from "../attach/untie.ts";
 import { writeFileAtomically } from "../files/atomic.ts";
 import { readInput, readModelFile, writePatchedModel } from "../files/model-file.ts";
 import { readTrainingFolder, sourceModel, type TrainingFolder } from "../files/training-folder.ts";
@@ -21,17 +22,22 @@ export interface ExportOptions {
   readonly force: boolean;
 }
 
-export function exportFile(dir: string, { out, checkpoint, model, ema = false, force }: ExportOptions): { files: string[]; tensors: number } {
+export function exportFile(dir: string, { out, checkpoint, model, ema = false, force }: ExportOptions): Exported & { readonly tensors: number } {
   const onnx = out.endsWith(".onnx");
   if (!onnx && !out.endsWith(".safetensors")) throw usageError(`-o ${out}: the ending must be .onnx or .safetensors`);
   const folder = readTrainingFolder(dir);
   const values = trainedTensors(folder.manifest, stateAt(folder, checkpoint), { ema });
   if (!onnx) {
     writeFileAtomically(out, safetensorsChunks(values), { force });
-    return { files: [out], tensors: values.size };
+    return { files: [out], tensors: values.size, added: [] };
   }
-  const files = exportModel(folder, values, out, { model, force });
-  return { files, tensors: values.size };
+  return { ...exportModel(folder, values, out, { model, force }), tensors: values.size };
+}
+
+export interface Exported {
+  readonly files: readonly string[];
+  /** Initializers that the source model does not have. */
+  readonly added: readonly string[];
 }
 
 export function exportModel(
@@ -39,17 +45,24 @@ export function exportModel(
   values: ReadonlyMap<string, Tensor>,
   out: string,
   { model, force }: { readonly model?: string | undefined; readonly force: boolean },
-): string[] {
+): Exported {
   const numbers = new Map([...values].map(([name, tensor]) => [name, tensorNumbers(tensor) as Float32Array]));
   const source = sourceModel(folder, model);
-  return writePatchedModel(source, numbers, out, { force, edits: headEditsOf(folder.manifest, source) });
+  const edits = editsOf(folder.manifest, source);
+  const files = writePatchedModel(source, numbers, out, { force, edits });
+  return { files, added: edits.flatMap(({ added }) => [...added.keys()]) };
 }
 
-/** Layers made anew when the folder was: the source model has them in their old shapes. */
-function headEditsOf({ resetHead, heads }: Manifest, source: string): ModelEdits | undefined {
-  if (!resetHead) return undefined;
-  const logits = heads.map(({ logits }) => logits);
-  return inModel(source, () => headEdits(readModelFile(source).model, logits, resetHead));
+/** What `attach` changed in the model beyond numbers, derived again: tensors untied, then layers made anew. */
+function editsOf({ untied, resetHead, heads }: Manifest, source: string): readonly ModelEdits[] {
+  if (!untied && !resetHead) return [];
+  return inModel(source, () => {
+    const { model } = readModelFile(source);
+    const separate = untied ? untieTensors(model, untied) : undefined;
+    const logits = heads.map((head) => head.logits);
+    const fresh = resetHead ? headEdits(separate?.model ?? model, logits, resetHead) : undefined;
+    return [separate?.edits, fresh].filter((edits) => edits !== undefined);
+  });
 }
 
 /** The state of a checkpoint, or the initial one. */

@@ -78,8 +78,8 @@ function inFile<T>(path: string, work: () => T): T {
 }
 
 export interface PatchedModelOptions extends WriteOptions {
-  /** Made before the numbers are put in. */
-  readonly edits?: ModelEdits | undefined;
+  /** Made before the numbers are put in, one set after the other. */
+  readonly edits?: readonly ModelEdits[];
 }
 
 /**
@@ -90,7 +90,8 @@ export interface PatchedModelOptions extends WriteOptions {
  */
 export function writePatchedModel(sourcePath: string, values: ReadonlyMap<string, Float32Array>, outPath: string, options: PatchedModelOptions = {}): string[] {
   const source = readInput(sourcePath);
-  const bytes = options.edits === undefined ? source : editModel(source, options.edits);
+  const { edits = [] } = options;
+  const bytes = edits.length === 0 ? source : editModel(source, ...edits);
   const { model, dataFiles } = patchFile(sourcePath, bytes, values, outPath);
   const copies = dataFiles.filter(({ copied }) => copied);
   const outputs = [...copies.map(({ to }) => join(dirname(outPath), to)), outPath];

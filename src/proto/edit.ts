@@ -13,6 +13,7 @@ import {
   type DimensionProto,
   hasField,
   integerValue,
+  type ModelProto,
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
@@ -23,21 +24,29 @@ export interface ModelEdits {
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Initializers to add. */
   readonly added: ReadonlyMap<string, Tensor>;
-  /** What an input of a node reads now; the node is named by its first output. */
+  /** What an input of a node reads now; the node is named by one of its outputs. */
   readonly inputs: readonly { readonly node: string; readonly index: number; readonly name: string }[];
   /** Recorded sizes of tensors that nodes make, by name and axis; null: not known. */
   readonly sizes: ReadonlyMap<string, ReadonlyMap<number, number | null>>;
 }
 
 /**
- * The model file with the edits made. Edited tensors are stored in it, wherever they were stored before.
+ * The model file with the edits made, one set after the other. Edited tensors are stored in it, wherever they were
+ * stored before.
  * @throws OhemgenError E106 where a tensor or node is not in the main graph, or has another type.
  */
-export function editModel(bytes: Uint8Array, { tensors, added, inputs, sizes }: ModelEdits): Uint8Array {
+export function editModel(bytes: Uint8Array, ...edits: readonly ModelEdits[]): Uint8Array {
   const proto = decodeProto(bytes);
-  const { graph } = proto;
+  for (const some of edits) edit(proto, some);
+  return encodeProto(proto);
+}
+
+/** Before IR version 4 an initializer has to be an input too. */
+const freeInitializers = 4;
+
+function edit({ graph, irVersion }: ModelProto, { tensors, added, inputs, sizes }: ModelEdits): void {
   const left = new Set(tensors.keys());
-  const byOutput = new Map(graph.node.map((node) => [node.output[0] ?? "", node]));
+  const byOutput = new Map(graph.node.flatMap((node) => node.output.filter((name) => name !== "").map((name) => [name, node] as const)));
   for (const initializer of graph.initializer) {
     const fresh = tensors.get(initializer.name);
     if (fresh === undefined) continue;
@@ -56,12 +65,12 @@ export function editModel(bytes: Uint8Array, { tensors, added, inputs, sizes }: 
     node.input = node.input.map((input, i) => (i === index ? name : input));
   }
   graph.initializer = [...graph.initializer, ...[...added].map(([name, tensor]) => tensorProto(name, tensor))];
+  if (integerValue(irVersion) < freeInitializers) graph.input = [...graph.input, ...[...added].map(([name, tensor]) => inputOf(name, tensor))];
   for (const info of [...graph.input, ...graph.output, ...graph.valueInfo]) {
     const fresh = tensors.get(info.name);
     const changed = fresh === undefined ? sizes.get(info.name) : new Map(fresh.dims.entries());
     if (changed !== undefined) resize(info, changed);
   }
-  return encodeProto(proto);
 }
 
 function missing(what: string): never {
@@ -90,6 +99,10 @@ function refillConstant(node: NodeProto, tensor: Tensor): void {
 
 function tensorProto(name: string, { dims, dtype, bytes }: Tensor): TensorProto {
   return { dims: [...dims], dataType: dataTypeCode(dtype), ...(name === "" ? {} : { name }), rawData: bytes } as TensorProto;
+}
+
+function inputOf(name: string, { dims, dtype }: Tensor): ValueInfoProto {
+  return { name, type: { tensorType: { elemType: dataTypeCode(dtype), shape: { dim: dims.map((dimValue) => ({ dimValue })) } } } } as ValueInfoProto;
 }
 
 function resize(info: ValueInfoProto, changed: ReadonlyMap<number, number | null>): void {

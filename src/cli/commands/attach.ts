@@ -31,7 +31,7 @@ export const attachCommand = defineCommand({
 });
 
 export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean): string {
-  const { heads, parameters, groups, frozen, runningStatistics, resetHead } = manifest;
+  const { heads, parameters, groups, frozen, runningStatistics, resetHead, untied } = manifest;
   const trained = parameters.reduce((sum, { length }) => sum + length, 0);
   const rest = frozen.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0);
   const rows = [
@@ -43,6 +43,7 @@ export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean)
     ["frozen", frozen.length === 0 ? "none" : frozenText(frozen)],
     ["groups", groups.map(({ length, learningRateFactor, weightDecay }) => `${count(length)} (rate × ${learningRateFactor}, decay ${weightDecay})`).join("; ")],
     ...(resetHead === null ? [] : [["reset", `${resetHead.tensors.map(({ name, shape }) => `${name} [${shape}]`).join(", ")}`]]),
+    ...(untied === null || untied.tensors.length === 0 ? [] : [["untied", untiedText(untied.tensors)]]),
     ...(runningStatistics.length === 0 ? [] : [["statistics", plural(runningStatistics.length, "tensor")]]),
     [
       dryRun ? "would write" : "written",
@@ -52,6 +53,12 @@ export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean)
     ],
   ];
   return table(rows);
+}
+
+/** What `export` will add is said where it is decided. */
+function untiedText(tensors: NonNullable<Manifest["untied"]>["tensors"]): string {
+  const sources = new Set(tensors.map(({ of }) => of));
+  return `${plural(sources.size, "tensor")}; export adds ${tensors.map(({ name }) => name).join(", ")}`;
 }
 
 function frozenText(frozen: Manifest["frozen"]): string {

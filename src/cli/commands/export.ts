@@ -20,7 +20,8 @@ export const exportCommand = defineCommand({
   ],
   async run(values, dir): Promise<Result> {
     const { exportFile } = await import("../export-file.ts");
-    const { files, tensors } = exportFile(dir, { ...values, force: values.force ?? false });
-    return { document: { files, tensors }, text: `${plural(tensors, "tensor")} written to ${files.join(", ")}` };
+    const { files, tensors, added } = exportFile(dir, { ...values, force: values.force ?? false });
+    const more = added.length === 0 ? "" : `\n${plural(added.length, "initializer")} added to the model: ${added.join(", ")}`;
+    return { document: { files, tensors, added }, text: `${plural(tensors, "tensor")} written to ${files.join(", ")}${more}` };
   },
 });

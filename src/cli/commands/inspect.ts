@@ -5,13 +5,13 @@ import { attachFlags, attachOptions } from "../attach-options.ts";
 import { defineCommand, type Result } from "../command.ts";
 import { count, plural, table } from "../table.ts";
 
-const { logits, aux, train, freeze, bn, optimizer, ema, config } = attachFlags;
+const { logits, aux, train, freeze, untie, bn, optimizer, ema, config } = attachFlags;
 
 export const inspectCommand = defineCommand({
   name: "inspect",
   summary: "show logits, weights, operators and memory of a model",
   argument: { name: "model", describe: "the ONNX model" },
-  options: { logits, aux, "input-shape": attachFlags["input-shape"], train, freeze, bn, optimizer, ema, config },
+  options: { logits, aux, "input-shape": attachFlags["input-shape"], train, freeze, untie, bn, optimizer, ema, config },
   examples: [
     ["ohemgen inspect model.onnx", "what attach would train, and what stands in the way"],
     ["ohemgen inspect model.onnx --input-shape image=2,3,512,1024", "memory of a step with these pictures"],
@@ -93,7 +93,9 @@ export function describe(report: Inspection, bytes: number): string {
   if (report.shared.length > 0) {
     const rows = report.shared.slice(0, 12).map(({ name, readers }) => [`  ${name}`, some(readers, 4)]);
     const more = report.shared.length > 12 ? `\n  and ${report.shared.length - 12} more` : "";
-    parts.push(`${table([["shared", "read by"], ...rows])}${more}\n  Exporters merge tensors of equal value: what was separate is trained as one.`);
+    parts.push(
+      `${table([["shared", "read by"], ...rows])}${more}\n  Exporters merge tensors of equal value: what was separate is trained as one. --untie NAME separates it.`,
+    );
   }
   add([["operator", "nodes", "gradient"], ...report.operators.map(({ op, nodes, state }) => [`  ${op}`, count(nodes), state])]);
   if (report.missing.length > 0) add([["no gradient", "node", "output"], ...report.missing.map(({ op, node, output }) => [`  ${op}`, node, output])]);

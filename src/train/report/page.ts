@@ -123,6 +123,7 @@ function facts({ manifest, config, history }: ReportData): Readonly<Record<strin
       ["trained", `${plural(parameters.length, "tensor")}, ${count(trained)} numbers (${percentage(trained / Math.max(1, trained + still))})`],
       ["frozen", `${plural(frozen.length, "tensor")}, ${count(still)} numbers`],
       ...(runningStatistics.length === 0 ? [] : [["statistics", `${runningStatistics.length} tensors`] as const]),
+      ...(manifest.untied ? [["untied", plural(manifest.untied.tensors.length, "parameter")] as const] : []),
       ...(manifest.resetHead ? [["fresh head", `${manifest.resetHead.classes} classes`] as const] : []),
     ],
     Data: [
