@@ -14,8 +14,8 @@ beforeEach(() => {
 });
 afterEach(() => place.remove());
 
-function runLoop(program: string, file: string): void {
-  const args = [join(root, "examples", file), "model.train", join(demo, "images"), join(demo, "masks"), "trained.safetensors", "6"];
+function runLoop(program: string, file: string, ...more: string[]): void {
+  const args = [join(root, "examples", file), "model.train", join(demo, "images"), join(demo, "masks"), "trained.safetensors", "6", ...more];
   const losses = execFileSync(program, args, { cwd: place.dir, encoding: "utf8" }).match(/loss [\d.]+/g);
   expect(losses).toHaveLength(6);
   expect(place.run("export", "model.train", "--checkpoint", "trained.safetensors", "-o", "trained.onnx").code).toBe(0);
@@ -28,6 +28,8 @@ function runLoop(program: string, file: string): void {
 describe("loops", () => {
   test("JavaScript", () => runLoop(process.execPath, "loop.mjs"));
   pythonTest("Python", () => runLoop(pythonPath(), "loop.py"));
+  pythonTest("Python, gradients accumulated", () => runLoop(pythonPath(), "accumulate.py"));
+  pythonTest("Python, I/O binding", () => runLoop(pythonPath(), "io_binding.py", "cpu"));
 });
 
 describe("README", () => {
