@@ -143,7 +143,8 @@ export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups
 
 /** Whether every element of a float tensor is finite, decided element by element: a sum could overflow. */
 export function allFinite(op: OpBuilder, value: Value): Value {
-  // |x| ≤ max is false for NaN and for infinity; comparisons of floats run on every provider.
-  const bounded = op.cast(op.lessOrEqual(op.abs(value), 3.4028234663852886e38), "float32");
+  // Comparisons are false for NaN and run on every provider. No Abs: OpenVINO makes it in place, even where `value` is an output too.
+  const largest = 3.4028234663852886e38;
+  const bounded = op.cast(op.and(op.lessOrEqual(value, largest), op.greaterOrEqual(value, -largest)), "float32");
   return op.greater(op.reduceMin(bounded), 0.5);
 }
