@@ -26,7 +26,7 @@ test.skipIf(!existsSync(mpiexec)).each(["valid", "all"])("1, 2 and 4 processes, 
     const loss = ["--mining", "off", "--normalizer", normalizer, "--lovasz", "0"];
     expect(place.run("attach", demoModel, "-o", "model.train", ...loss).code).toBe(0);
     const trained = [1, 2, 4].map((count) => {
-      const data = [join(demo, "images"), join(demo, "masks"), `${count}.safetensors`, "3", "4", normalizer === "all" ? "images" : "valid"];
+      const data = [join(demo, "images"), join(demo, "masks"), `${count}.safetensors`, "3", "8", normalizer === "all" ? "images" : "valid"];
       const args = ["-n", `${count}`, pythonPath(), join(root, "examples/mpi_loop.py"), "model.train", ...data];
       expect(execFileSync(mpiexec, args, { cwd: place.dir, encoding: "utf8" }).match(/loss [\d.]+/g)).toHaveLength(3);
       return paramsOf(place.path(`${count}.safetensors`));
@@ -34,7 +34,7 @@ test.skipIf(!existsSync(mpiexec)).each(["valid", "all"])("1, 2 and 4 processes, 
     const [one, ...others] = trained as [Float32Array, Float32Array, Float32Array];
     const moved = distance(one, paramsOf(place.path("model.train/state.safetensors")));
     expect(moved).toBeGreaterThan(0);
-    // Sums in another order: 1e-6 of the way was measured over three steps; an unweighted average differs by 1e-2.
+    // Sums in another order: 1e-6 of the way was measured with eight pictures. Of four, one has an activation on a kink: 3e-4.
     for (const params of others) expect(distance(params, one)).toBeLessThan(1e-4 * moved);
   } finally {
     place.remove();
