@@ -12,6 +12,7 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { opsCommand } from "./commands/ops.ts";
 import { predictCommand } from "./commands/predict.ts";
 import { trainCommand } from "./commands/train.ts";
+import { tuneCommand } from "./commands/tune.ts";
 
 export const commands: readonly Command[] = [
   attachCommand,
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   emitCommand,
   gradCommand,
   checkCommand,
+  tuneCommand,
   opsCommand,
   demoCommand,
 ];

@@ -22,6 +22,8 @@ export type GraphName = (typeof graphNames)[number];
 const manifestFile = "manifest.json";
 const stateFile = "state.safetensors";
 const allFiles: readonly string[] = [...graphNames.map((name) => `${name}.onnx`), stateFile, manifestFile];
+/** What `ohemgen tune` leaves in a folder: goes with it when it is replaced. */
+const tunedFrom = "untuned";
 
 export interface TrainingFolder {
   readonly dir: string;
@@ -47,7 +49,7 @@ export function defaultTrainingFolder(modelPath: string): string {
 
 /** @throws OhemgenError E110 where the folder could not be written; check before long work. */
 export function refuseTrainingFolder(dir: string, options: WriteOptions): void {
-  refuseFolder(dir, allFiles, options);
+  refuseFolder(dir, allFiles, { ...options, replaceable: [tunedFrom] });
 }
 
 /** Completes what `attach` made with what only the disk knows, and writes it. */
@@ -57,7 +59,7 @@ export function writeTrainingFolder(dir: string, result: AttachResult, source: S
   for (const name of graphNames) files.set(`${name}.onnx`, encodedWhenRead(result.graphs[name]));
   files.set(stateFile, safetensorsPieces(result.stateInPieces));
   files.set(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
-  writeFolderAtomically(dir, files, options);
+  writeFolderAtomically(dir, files, { ...options, replaceable: [tunedFrom] });
   return manifest;
 }
 

@@ -182,6 +182,10 @@ export const errorCodes = {
   },
   E430: { means: "The demo did not come out as it should", help: "Please report it with the versions that `ohemgen --version` prints." },
   E440: { means: "No moving average in the state", help: "Keep one while training: `ohemgen attach --ema 0.999`, then `ohemgen export --ema`." },
+  E450: {
+    means: "A folder that cannot be tuned",
+    help: "`ohemgen tune` takes folders that this version attached, with fixed sizes: attach again with `--input-shape`.",
+  },
   // Faults
   E700: { means: "A fault of ohemgen", help: "Please report it with the command, the versions that `ohemgen --version` prints and, if you can, the model." },
   E701: { means: "An unexpected error", help: "Please report it as above; the stack is part of the message." },
