@@ -54,8 +54,8 @@ export async function runDemo(out: string, steps: number, output: Output): Promi
       validation,
       labelMap: undefined,
       settings: { steps, batch: 8, rate: 0.02, validateEvery: Math.ceil(steps / 4), scale: [0.75, 1.5], color: 0 },
-      provider: "cpu",
-      threads: 0,
+      provider: undefined,
+      threads: undefined,
     },
     output,
   );

@@ -8,6 +8,8 @@ import { openDecodePool } from "../train/decode-pool.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import { layoutOf } from "../train/layout.ts";
 import { openSession, type Provider, runtimeState } from "../train/session.ts";
+import { evaluationMultiple, paddedNote } from "../train/size-multiple.ts";
+import { mostPixels } from "../train/tiles.ts";
 import type { EvaluationDocument } from "./commands/eval.ts";
 import { labelMapOption, openData } from "./data.ts";
 import { stateAt } from "./export-file.ts";
@@ -33,12 +35,14 @@ export async function evaluateFolder(dir: string, request: EvaluationRequest, ou
   const session = await openSession(graphPath(folder, "eval_step"), { threads, provider });
   const pool = openDecodePool({ evaluation: data });
   try {
+    const multiple = await evaluationMultiple(session, state, layout);
+    if (multiple > 1) output.note(paddedNote);
     const evaluation = await evaluate(
       session,
       state,
-      { pool, layout, size },
+      { pool, layout, size, multiple },
       {
-        batch: request.batch ?? 4,
+        ...(request.batch === undefined ? { batch: 4, pixels: mostPixels / 2 } : { batch: request.batch }),
         onFailure: (failure) => {
           throw errorOf(failure);
         },

@@ -9,7 +9,8 @@ import { typeText } from "../ir/graph.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { layoutOf } from "../train/layout.ts";
 import type { InferenceModel } from "../train/predict.ts";
-import { openSession, type Provider } from "../train/session.ts";
+import { openSession, type Provider, runtimeTensor } from "../train/session.ts";
+import { sizeMultipleOf } from "../train/size-multiple.ts";
 
 export interface InferenceOptions {
   /** Of the training folder that the model belongs to. */
@@ -25,13 +26,17 @@ export async function openInference(path: string, { manifest, preprocessing, thr
   const [batch, channels, height, width] = image.shape as readonly Dim[];
   if (channels !== 1 && channels !== 3) throw unsuitable(path, `its input ${image.name} is ${typeText(image)}`);
   const fixed = (dim: Dim | undefined): number | null => (typeof dim === "number" ? dim : null);
+  const size = { batch: fixed(batch), channels, height: fixed(height), width: fixed(width) };
+  const session = await openSession(path, { threads, provider });
+  const multiple = await sizeMultipleOf(size, async (h, w) => {
+    const dims = [size.batch ?? 1, channels, h, w];
+    await session.run(new Map([[image.name, await runtimeTensor(new Float32Array(dims.reduce((product, dim) => product * dim)), dims)]]));
+  });
   return {
-    session: await openSession(path, { threads, provider }),
+    session,
     input: image.name,
-    batch: fixed(batch),
-    channels,
-    height: fixed(height),
-    width: fixed(width),
+    ...size,
+    multiple,
     ...outputToRead(graph, manifest?.heads[0]?.logits, path),
     preprocessing,
     upsample: manifest === undefined ? "half_pixel" : layoutOf(manifest).upsample,

@@ -13,6 +13,7 @@ import { decodePicture, encodeMask, encodePicture } from "../train/images.ts";
 import { listImages } from "../train/pairing.ts";
 import { type InferenceModel, predictPicture } from "../train/predict.ts";
 import type { Provider } from "../train/session.ts";
+import { paddedNote } from "../train/size-multiple.ts";
 import { exportModel, stateAt, trainedTensors } from "./export-file.ts";
 import { openInference } from "./inference.ts";
 import type { Output } from "./output.ts";
@@ -35,16 +36,21 @@ const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], chan
 export async function predictFolder(source: string, request: PredictionRequest, output: Output): Promise<number> {
   const images = listImages(request.images);
   await writeStagedFolder(request.out, ["masks", "overlays"], { force: request.force }, async (write) => {
-    await withModel(source, request, async (model, colours) => {
-      let done = 0;
-      for (const [stem, path] of images) {
-        const picture = await decodePicture(await readPicture(path), path);
-        const mask = await predictPicture(model, picture);
-        write(`masks/${stem}.png`, encodeMask(mask, colours));
-        write(`overlays/${stem}.png`, await encodePicture(overlay(picture, mask, colours)));
-        output.progress(`predicted ${++done}/${images.size} images`, { last: done === images.size });
-      }
-    });
+    await withModel(
+      source,
+      request,
+      (text) => output.note(text),
+      async (model, colours) => {
+        let done = 0;
+        for (const [stem, path] of images) {
+          const picture = await decodePicture(await readPicture(path), path);
+          const mask = await predictPicture(model, picture);
+          write(`masks/${stem}.png`, encodeMask(mask, colours));
+          write(`overlays/${stem}.png`, await encodePicture(overlay(picture, mask, colours)));
+          output.progress(`predicted ${++done}/${images.size} images`, { last: done === images.size });
+        }
+      },
+    );
   });
   return images.size;
 }
@@ -52,6 +58,7 @@ export async function predictFolder(source: string, request: PredictionRequest, 
 async function withModel(
   source: string,
   request: PredictionRequest,
+  note: (text: string) => void,
   work: (model: InferenceModel, colours: readonly Colour[]) => Promise<void>,
 ): Promise<void> {
   const { mean, std, channelOrder, threads, provider, checkpoint } = request;
@@ -60,6 +67,7 @@ async function withModel(
     const preprocessing = { mean: mean ?? recorded.mean, std: std ?? recorded.std, channelOrder: channelOrder ?? recorded.channelOrder };
     const model = await openInference(path, { manifest, preprocessing, threads, provider });
     try {
+      if (model.multiple > 1) note(paddedNote);
       await work(
         model,
         classColours(256).map((colour, i) => manifest?.classColours[i] ?? colour),

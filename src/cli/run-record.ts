@@ -67,7 +67,7 @@ export class RunRecord {
   }
 
   /** Pictures for the next report, by the state that was validated. */
-  async predict(session: Session, state: Tensors): Promise<void> {
+  async predict(session: Session, state: Tensors, multiple: number): Promise<void> {
     const dataset = this.#dataset;
     const step = this.#history.lastStep;
     if (dataset === undefined) return;
@@ -75,7 +75,7 @@ export class RunRecord {
     const pictures: SamplePicture[] = [];
     try {
       for (const index of sampleIndices(dataset.size)) {
-        const sample = await predictSample(session, state, dataset, index);
+        const sample = await predictSample(session, state, dataset, index, multiple);
         if (sample !== undefined) pictures.push(samplePicture({ ...sample, step }, colours));
       }
       this.#pictures = pictures;

@@ -9,6 +9,7 @@ import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from "../train/ch
 import { journalUpTo } from "../train/journal.ts";
 import type { DataFolders } from "./data.ts";
 import { exportModel, trainedTensors } from "./export-file.ts";
+import type { Machine } from "./run-machine.ts";
 import type { Settings } from "./training-settings.ts";
 
 const lastFile = "last.safetensors";
@@ -19,7 +20,7 @@ const configFile = "config.json";
 const metricsFile = "metrics.jsonl";
 
 /** `config.json`: what the run was started with. Paths are as given on the command line. */
-export interface RunConfig {
+export interface RunConfig extends Machine {
   readonly format: 1;
   /** Identifies the graphs whose checkpoints these are. */
   readonly fingerprint: string;
@@ -33,10 +34,6 @@ export interface RunConfig {
   readonly classNames: readonly string[] | null;
   readonly classColours: readonly Colour[];
   readonly settings: Settings;
-  readonly ep: string;
-  /** 0: the runtime's default. */
-  readonly threads: number;
-  readonly versions: Readonly<Record<string, string | null>>;
 }
 
 /** Undefined where the run did not get as far as writing it. */

@@ -13,9 +13,11 @@ import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import { type Layout, layoutOf } from "../train/layout.ts";
 import { type LoopHooks, type Outcome, train } from "../train/loop.ts";
 import { openSession, type Provider, runtimeState, type Session } from "../train/session.ts";
+import { evaluationMultiple, paddedNote } from "../train/size-multiple.ts";
 import { accumulatingStepper, fusedStepper, type Stepper } from "../train/step.ts";
 import { type DataFolders, labelMapOption, openData } from "./data.ts";
 import type { Output } from "./output.ts";
+import { type Machine, machineChanges, machineOf } from "./run-machine.ts";
 import { RunRecord } from "./run-record.ts";
 import { RunReporter } from "./run-reporter.ts";
 import { Checkpoints, type RunConfig, readLastCheckpoint, readRunConfig, rewindMetrics, writeRunConfig } from "./run-state.ts";
@@ -23,7 +25,6 @@ import { catchSignals, type StopSignal } from "./signals.ts";
 import { plural, table } from "./table.ts";
 import { changesOf, describeSettings, resolveSettings, type Settings, type SettingsRequest } from "./training-settings.ts";
 import { openTrainingSource } from "./training-source.ts";
-import { versions } from "./versions.ts";
 
 export interface RunRequest extends DataFolders {
   /** A training folder, or a model to attach. */
@@ -35,9 +36,9 @@ export interface RunRequest extends DataFolders {
   readonly validation: DataFolders | undefined;
   readonly labelMap: string | undefined;
   readonly settings: SettingsRequest;
-  readonly provider: Provider;
-  /** 0: the runtime's default. */
-  readonly threads: number;
+  /** `undefined`: those of the run that is taken up, else the CPU and the runtime's own number of threads. */
+  readonly provider: Provider | undefined;
+  readonly threads: number | undefined;
 }
 
 export interface RunSummary {
@@ -66,6 +67,7 @@ interface Opened {
   readonly data: DataSpec;
   readonly pool: DecodePool;
   readonly settings: Settings;
+  readonly machine: Machine;
   readonly checkpoint: Checkpoint | undefined;
 }
 
@@ -91,9 +93,10 @@ async function openRun(request: RunRequest, output: Output, closing: (() => unkn
   const existing = request.resume ? openFolder() : undefined;
   const warn = (text: string): void => (output.json ? output.event({ event: "warning", message: text }) : output.warn(text));
   const labelMap = labelMapOption(request.labelMap);
-  const source = openTrainingSource(request.source, request.attach, { ...request, labelMap });
-  const layout = layoutOf(source.manifest);
   const stored = existing === undefined ? undefined : readRunConfig(existing);
+  const machine = machineOf(request, stored);
+  const source = openTrainingSource(request.source, request.attach, { run: request.run, labelMap, provider: machine.ep });
+  const layout = layoutOf(source.manifest);
   const checkpoint = existing === undefined || stored === undefined ? undefined : readLastCheckpoint(existing, source.manifest, warn);
   const training = openData(request, layout, labelMap, warn);
   const evaluation = request.validation === undefined ? undefined : openData(request.validation, layout, labelMap, warn);
@@ -108,16 +111,19 @@ async function openRun(request: RunRequest, output: Output, closing: (() => unkn
   const settings = resolveSettings(request.settings, context);
   const run = existing ?? openFolder();
   const folder = source.open();
-  for (const change of present === undefined ? [] : changesOf(settings, present)) warn(`from step ${checkpoint?.progress.step} on: ${change}`);
-  rewindMetrics(run, checkpoint?.progress.step);
-  writeRunConfig(run, configOf(request, folder, settings));
-  return { run, folder, layout, data: { training, evaluation }, pool, settings, checkpoint };
+  const step = checkpoint?.progress.step;
+  if (step !== undefined && stored !== undefined) {
+    for (const change of [...changesOf(settings, stored.settings), ...machineChanges(machine, stored)]) warn(`from step ${step} on: ${change}`);
+  }
+  rewindMetrics(run, step);
+  writeRunConfig(run, configOf(request, folder, settings, machine));
+  return { run, folder, layout, data: { training, evaluation }, pool, settings, machine, checkpoint };
 }
 
-function configOf({ images, masks, validation, labelMap, provider, threads }: RunRequest, { dir, manifest }: TrainingFolder, settings: Settings): RunConfig {
+function configOf({ images, masks, validation, labelMap }: RunRequest, { dir, manifest }: TrainingFolder, settings: Settings, machine: Machine): RunConfig {
   const { fingerprint, classNames, classColours } = manifest;
   const data = { images, masks, validation: validation ?? null, labelMap: labelMap ?? null };
-  return { format: 1, fingerprint, graphs: dir, ...data, classNames, classColours, settings, ep: provider, threads, versions: versions() };
+  return { format: 1, fingerprint, graphs: dir, ...data, classNames, classColours, settings, ...machine };
 }
 
 async function openStepper({ layout, settings }: Opened, open: (name: "train_step" | "gradient" | "update") => Promise<Session>): Promise<Stepper> {
@@ -126,8 +132,8 @@ async function openStepper({ layout, settings }: Opened, open: (name: "train_ste
 }
 
 async function trainOpened(request: RunRequest, opened: Opened, output: Output, closing: (() => unknown)[]): Promise<RunSummary> {
-  const { run, folder, layout, data, pool, settings, checkpoint } = opened;
-  const sessions = { threads: request.threads, provider: request.provider };
+  const { run, folder, layout, data, pool, settings, machine, checkpoint } = opened;
+  const sessions = { threads: machine.threads, provider: machine.ep };
   const open = async (name: "train_step" | "gradient" | "update" | "eval_step"): Promise<Session> => {
     const session = await openSession(graphPath(folder, name), sessions);
     closing.push(() => session.close());
@@ -135,16 +141,25 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
   };
   const stepper = await openStepper(opened, open);
   const evaluator = data.evaluation === undefined ? undefined : await open("eval_step");
+  const start = await runtimeState(checkpoint?.state ?? folder.state);
+  const multiple = evaluator === undefined ? 1 : await evaluationMultiple(evaluator, start, layout);
   const images = data.training?.pairs.length ?? 0;
   const { schedule, batch, accumulate } = settings;
   const warn = (text: string): void => reporter.warn(text);
-  const record = new RunRecord({ run, manifest: folder.manifest, config: { ...configOf(request, folder, settings) }, evaluation: data.evaluation, warn });
+  const record = new RunRecord({
+    run,
+    manifest: folder.manifest,
+    config: { ...configOf(request, folder, settings, machine) },
+    evaluation: data.evaluation,
+    warn,
+  });
   const reporter = new RunReporter(output, schedule.steps, run.append, (event) => record.add(event));
   const checkpoints = new Checkpoints(run, folder, (text) => reporter.warn(text));
   if (checkpoint !== undefined) checkpoints.repairModel();
   const progress = checkpoint?.progress ?? freshProgress(settings.seed);
   const rows = [["into", `${run.dir}/`], ["images", imagesText(data, layout, batch)], ...describeSettings(settings, images, evaluator !== undefined)];
   reporter.note(`${checkpoint === undefined ? "training" : `taking up the run after step ${progress.step}`}\n${table(rows)}`);
+  if (multiple > 1) reporter.note(paddedNote);
   reporter.start({ step: progress.step, epoch: progress.epoch, steps: schedule.steps, images, batch, accumulate, resumed: checkpoint !== undefined });
 
   const signals = catchSignals((signal) => reporter.note(`${signal}: finishing this step and saving; once more to quit at once`));
@@ -165,12 +180,11 @@ async function trainOpened(request: RunRequest, opened: Opened, output: Output, 
       // Without validation the last state is the best that is known.
       checkpoints.save(state, best || evaluator === undefined);
     },
-    ...(evaluator === undefined ? {} : validationHooks(evaluator, opened, { failures, record, reporter, stopping })),
+    ...(evaluator === undefined ? {} : validationHooks(evaluator, multiple, opened, { failures, record, reporter, stopping })),
   };
   const queue = openBatchQueue(pool, settings, progress.step * accumulate, schedule.steps * accumulate);
-  const start = { state: await runtimeState(checkpoint?.state ?? folder.state), progress };
   try {
-    const outcome = await train({ stepper, queue, images }, settings, start, hooks);
+    const outcome = await train({ stepper, queue, images }, settings, { state: start, progress }, hooks);
     reached = outcome.progress;
     if (failures.tooMany) throw failures.error();
     reporter.end(outcome.reason, reached);
@@ -211,6 +225,7 @@ interface Watchers {
 
 function validationHooks(
   evaluator: Session,
+  multiple: number,
   { data, layout, pool, settings }: Opened,
   { failures, record, reporter, stopping }: Watchers,
 ): Pick<LoopHooks, "validate" | "onValidation"> {
@@ -222,16 +237,18 @@ function validationHooks(
       const evaluation = await evaluate(
         evaluator,
         state,
-        { pool, layout, size },
+        { pool, layout, size, multiple },
         {
+          // No more pixels than a training batch has: what fits for one fits for the other.
           batch: settings.batch,
+          pixels: settings.batch * settings.size[0] * settings.size[1],
           stopping,
           onFailure: (failure) => failures.add(failure),
           onProgress: (done) => reporter.progress(`validated ${done}/${size} images`),
         },
       );
       seconds = (performance.now() - began) / 1000;
-      if (evaluation !== undefined) await record.predict(evaluator, state);
+      if (evaluation !== undefined) await record.predict(evaluator, state, multiple);
       return evaluation;
     },
     onValidation: (progress, evaluation, best) => reporter.validated(progress, evaluation, best, seconds),
@@ -242,6 +259,7 @@ function imagesText({ training, evaluation }: DataSpec, layout: Layout, batch: n
   const count = plural(training?.pairs.length ?? 0, "image");
   if (evaluation === undefined) return `${count}, none to validate on`;
   const { length } = evaluation.pairs;
-  const fixed = layout.batch !== null && layout.height === null && length % batch !== 0;
-  return `${count}, ${length} to validate on${fixed ? `; their last batch of ${length % batch} is filled up with ignored pixels` : ""}`;
+  // With several tiles to a picture nobody knows yet how many there are.
+  const whole = layout.batch === null || layout.batch === 1 || (layout.height === null && layout.width === null && length % batch === 0);
+  return `${count}, ${length} to validate on${whole ? "" : `; a last batch of fewer than ${batch} is filled up with ignored pixels`}`;
 }

@@ -5,6 +5,7 @@ import { OhemgenError, usageError } from "../support/errors.ts";
 import type { Augmentation } from "../train/augment.ts";
 import type { Layout } from "../train/layout.ts";
 import type { Schedule } from "../train/schedule.ts";
+import { sizeMultiple } from "../train/tiles.ts";
 
 /** `undefined`: not asked for. */
 export interface SettingsRequest {
@@ -93,9 +94,6 @@ function augmentation({ augment, scale, flip, color }: SettingsRequest, stored: 
   const present = augment === true ? undefined : stored;
   return { scale: scale ?? present?.scale ?? [0.5, 2], flip: flip ?? present?.flip ?? true, color: color ?? present?.color ?? 0.2 };
 }
-
-/** Strides of segmentation networks divide this. */
-const sizeMultiple = 32;
 
 /** The graph's size; where it takes any, what was asked for, or the first picture's rounded down. */
 function cropSize(crop: readonly [number, number] | undefined, { layout: { height, width }, picture, stored }: SettingsContext): readonly [number, number] {

@@ -37,7 +37,7 @@ export type Buffers = Pick<Batch, "images" | "labels">;
 /** Batch `index`: samples `index · batch` and following of the sequence through all epochs. */
 export async function trainingBatch(dataset: Dataset, plan: TrainingPlan, index: number, buffers?: Buffers): Promise<LoadedBatch> {
   const { seed, size, augmentation } = plan;
-  const batch = emptyBatch(dataset.layout, plan.batch, size, buffers);
+  const batch = ignoredBatch(dataset.layout, plan.batch, size, buffers);
   const failures: SampleFailure[] = [];
   const load = (i: number): Promise<Sample | SampleFailure> => sampleOrFailure(dataset, dataset.indexAt(seed, index * plan.batch + i));
   let next = load(0);
@@ -66,13 +66,16 @@ async function sampleOrFailure(dataset: Dataset, index: number): Promise<Sample 
   }
 }
 
-/** The tiles of picture `index`, each a batch of one; every labelled pixel is in one of them. */
-export async function pictureTiles(dataset: Dataset, index: number): Promise<Batch[] | SampleFailure> {
+/**
+ * The tiles of picture `index`, each a batch of one; every labelled pixel is in one of them.
+ * @param multiple what sizes must be multiples of, where the graph takes several
+ */
+export async function pictureTiles(dataset: Dataset, index: number, multiple: number): Promise<Batch[] | SampleFailure> {
   const sample = await sampleOrFailure(dataset, index);
   if ("code" in sample) return sample;
-  return tilesOf(sample.picture, dataset.layout).map((tile) => {
+  return tilesOf(sample.picture, { ...dataset.layout, multiple }).map((tile) => {
     const { height, width } = tile.window;
-    const batch = emptyBatch(dataset.layout, 1, [height, width]);
+    const batch = ignoredBatch(dataset.layout, 1, [height, width]);
     fillSample(batch, 0, ownPixels(sample, tile, dataset.layout), tile.window, dataset.layout);
     return batch;
   });
@@ -92,7 +95,7 @@ function ownPixels(sample: Sample, { window, top, left, bottom, right }: Tile, {
 /** One batch from several of equal sizes; `count` above their number adds pictures of ignored pixels. */
 export function joinedBatch(parts: readonly Batch[], count: number, layout: Layout): Batch {
   const [, , height, width] = (parts[0] as Batch).imageDims;
-  const batch = emptyBatch(layout, count, [height, width]);
+  const batch = ignoredBatch(layout, count, [height, width]);
   parts.forEach((part, i) => {
     batch.images.set(part.images, i * part.images.length);
     if (batch.labels instanceof BigInt64Array) batch.labels.set(part.labels as BigInt64Array, i * part.labels.length);
@@ -102,7 +105,7 @@ export function joinedBatch(parts: readonly Batch[], count: number, layout: Layo
 }
 
 /** Mean-coloured pictures with ignored labels; what is in `buffers` stays. */
-function emptyBatch(layout: Layout, batch: number, [height, width]: readonly [number, number], buffers?: Buffers): Batch {
+export function ignoredBatch(layout: Layout, batch: number, [height, width]: readonly [number, number], buffers?: Buffers): Batch {
   const [labelHeight, labelWidth] = layout.labelSize ?? [height, width];
   const images = batch * layout.channels * height * width;
   const labels = batch * labelHeight * labelWidth;

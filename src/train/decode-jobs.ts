@@ -13,7 +13,7 @@ export type SetName = keyof DataSpec;
 
 export type Job =
   | { readonly kind: "batch"; readonly index: number; readonly plan: TrainingPlan; readonly buffers?: Buffers | undefined }
-  | { readonly kind: "tiles"; readonly index: number }
+  | { readonly kind: "tiles"; readonly index: number; readonly multiple: number }
   | { readonly kind: "check"; readonly set: SetName; readonly index: number };
 
 export interface JobResults {
@@ -39,7 +39,7 @@ export class Decoder {
 
   async run(job: Job): Promise<JobResult> {
     if (job.kind === "batch") return trainingBatch(this.#sets.training as Dataset, job.plan, job.index, job.buffers);
-    if (job.kind === "tiles") return pictureTiles(this.#sets.evaluation as Dataset, job.index);
+    if (job.kind === "tiles") return pictureTiles(this.#sets.evaluation as Dataset, job.index, job.multiple);
     const dataset = this.#sets[job.set] as Dataset;
     try {
       const { width, height } = (await dataset.sample(job.index)).picture;

@@ -22,11 +22,15 @@ export interface EvaluationData {
   readonly pool: DecodePool;
   readonly layout: Layout;
   readonly size: number;
+  /** What sizes of pictures must be multiples of: see `sizeMultipleOf`. */
+  readonly multiple: number;
 }
 
 export interface EvaluationOptions {
-  /** Images per run where the graph leaves it open. */
+  /** Most images per run where the graph leaves it open. */
   readonly batch: number;
+  /** Most pixels of such a run; one image may have more. */
+  readonly pixels?: number;
   readonly onProgress?: (images: number) => void;
   /** A picture that cannot be used is left out; throw to end the evaluation instead. */
   readonly onFailure: (failure: SampleFailure) => void;
@@ -47,7 +51,7 @@ export async function evaluate(session: Session, state: Tensors, data: Evaluatio
   const outputs = [...lossNames, "valid", "confusion"].filter((name) => session.outputs.includes(name));
   let valid = 0;
   let images = 0;
-  const collector = new TileCollector(layout, layout.batch ?? options.batch);
+  const collector = new TileCollector(layout, options);
   const runBatch = async (batch: Batch): Promise<void> => {
     const result = await session.run(await batchFeeds(batch, layout, session, state), outputs);
     const pixels = scalarOf(result, "valid");
@@ -75,11 +79,11 @@ export async function evaluate(session: Session, state: Tensors, data: Evaluatio
 }
 
 /** Tiles of one picture after the other, the next ones being decoded meanwhile. */
-async function* decodedTiles({ pool, size }: EvaluationData): AsyncGenerator<readonly Batch[] | SampleFailure> {
+async function* decodedTiles({ pool, size, multiple }: EvaluationData): AsyncGenerator<readonly Batch[] | SampleFailure> {
   const waiting: Promise<readonly Batch[] | SampleFailure>[] = [];
   for (let asked = 0, done = 0; done < size; done++) {
     for (; asked < size && waiting.length <= pool.workers; asked++) {
-      const tiles = pool.run({ kind: "tiles", index: asked });
+      const tiles = pool.run({ kind: "tiles", index: asked, multiple });
       tiles.catch(() => {}); // Thrown where it is awaited.
       waiting.push(tiles);
     }
@@ -90,12 +94,17 @@ async function* decodedTiles({ pool, size }: EvaluationData): AsyncGenerator<rea
 /** Makes full batches of tiles of one size; the last one is padded with ignored pixels to a fixed batch size. */
 class TileCollector {
   readonly #layout: Layout;
-  readonly #batch: number;
+  readonly #options: EvaluationOptions;
   #waiting: Batch[] = [];
 
-  constructor(layout: Layout, batch: number) {
+  constructor(layout: Layout, options: EvaluationOptions) {
     this.#layout = layout;
-    this.#batch = batch;
+    this.#options = options;
+  }
+
+  #mostOf({ imageDims: [, , height, width] }: Batch): number {
+    const { batch, pixels = Number.POSITIVE_INFINITY } = this.#options;
+    return this.#layout.batch ?? Math.max(1, Math.min(batch, Math.floor(pixels / (height * width))));
   }
 
   *add(tiles: readonly Batch[]): Generator<Batch> {
@@ -104,7 +113,7 @@ class TileCollector {
       const fits = first === undefined || first.imageDims.join() === tile.imageDims.join();
       if (!fits) yield* this.rest();
       this.#waiting.push(tile);
-      if (this.#waiting.length === this.#batch) yield* this.rest();
+      if (this.#waiting.length === this.#mostOf(tile)) yield* this.rest();
     }
   }
 

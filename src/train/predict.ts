@@ -16,6 +16,8 @@ export interface InferenceModel {
   readonly channels: number;
   readonly height: number | null;
   readonly width: number | null;
+  /** What sizes must be multiples of where they are not fixed. */
+  readonly multiple: number;
   readonly output: string;
   /** A one-channel output above this is class 1: 0 for logits, 0.5 after a sigmoid. */
   readonly threshold: number;

@@ -56,7 +56,8 @@ export async function openSession(model: string | Uint8Array, { threads = 0, pro
     enableMemPattern: false,
     executionMode: "sequential",
     graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
+    // What fails is thrown, and told once.
+    logSeverityLevel: 4,
     ...(threads > 0 ? { intraOpNumThreads: threads } : {}),
     ...(provider === "cpu" ? {} : { executionProviders: [provider] }),
   };

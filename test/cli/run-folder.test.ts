@@ -11,7 +11,7 @@ import { decodeSafetensors } from "../../src/proto/safetensors.ts";
 import { decodeMask } from "../../src/train/images.ts";
 import { readJournal, type StepEvent } from "../../src/train/journal.ts";
 import { cityscapesLabels } from "../../src/train/known-labels.ts";
-import { demo, demoModel, main, type Workplace, workplace } from "./command.ts";
+import { demo, demoModel, main, root, type Workplace, workplace } from "./command.ts";
 
 let place: Workplace;
 beforeAll(() => {
@@ -59,6 +59,16 @@ describe("resume", () => {
     const { settings } = JSON.parse(readFileSync(place.path("c/config.json"), "utf8"));
     expect(settings).toMatchObject({ batch: 2, seed: 3, schedule: { rate: 0.02, steps: 6 }, augmentation: { flip: false, color: 0 } });
     expect(run("--seed", "4")).toMatchObject({ code: 1, stderr: expect.stringMatching(/--seed 4: the run that is taken up has 3 {2}\[E423\]/) });
+  });
+
+  test("threads left out are those of the run; others are told, because the bits may differ", () => {
+    const run = (...more: string[]) => place.run("train", "t", ...data, "--quiet", "-o", "threads", "--resume", ...more);
+    const threads = () => JSON.parse(readFileSync(place.path("threads/config.json"), "utf8")).threads;
+    expect(run("--batch", "2", "--steps", "2", "--threads", "1", "--schedule", "constant").code).toBe(0);
+    expect(run()).toMatchObject({ code: 0, stderr: "" });
+    expect(threads()).toBe(1);
+    expect(run("--threads", "2")).toMatchObject({ code: 0, stderr: expect.stringContaining("from step 2 on: threads 2 instead of 1, so not bit for bit") });
+    expect(threads()).toBe(2);
   });
 
   test("a checkpoint of other graphs is refused by its hash", () => {
@@ -181,6 +191,28 @@ describe("files", () => {
     const evaluate = (masks: string, ...more: string[]) =>
       JSON.parse(place.run("eval", "t", "--images", "mixed", "--masks", masks, "--json", "--quiet", ...more).stdout);
     expect(evaluate("colours", "--label-map", "map.json")).toEqual(evaluate("masks"));
+  });
+
+  test("a network that takes multiples of its stride alone is evaluated on pictures of other sizes, filled up", async () => {
+    for (const folder of ["odd", "odd masks"]) mkdirSync(place.path(folder));
+    for (const [i, [width, height]] of [
+      [75, 50],
+      [66, 97],
+    ].entries() as Iterable<[number, [number, number]]>) {
+      const at = { left: 0, top: 0, width, height: Math.min(height, 96) };
+      await sharp(place.path("images/street-01.png"))
+        .extract(at)
+        .toFile(place.path(`odd/${i}.png`));
+      const labels = new Uint8Array(at.width * at.height).fill(i);
+      writeFileSync(place.path(`odd masks/${i}.png`), encode({ width: at.width, height: at.height, channels: 1, data: labels }));
+    }
+    const given = ["--images", "odd", "--masks", "odd masks"];
+    expect(place.run("attach", join(root, "test/models/unet_convtranspose/model.onnx"), "--input-shape", "input=N,3,H,W", "-o", "u").code).toBe(0);
+    const { code, stdout, stderr } = place.run("eval", "u", ...given, "--json");
+    expect([code, stderr]).toEqual([0, expect.stringContaining("filled up to multiples of 32 pixels")]);
+    const scores = JSON.parse(stdout);
+    expect(scores.classes.map(({ pixels }: { pixels: number }) => pixels).slice(0, 2)).toEqual([75 * 50, 66 * 96]);
+    expect(place.run("predict", "u", "--images", "odd", "-o", "odd out").code).toBe(0);
   });
 
   test("the folders of Cityscapes are taken as they are unpacked", () => {

@@ -229,7 +229,7 @@ describe("evaluation", () => {
     const onFailure = () => {
       throw new Error("a failure");
     };
-    const folder = { pool, layout: data.layout, size: 5 };
+    const folder = { pool, layout: data.layout, size: 5, multiple: 1 };
     const [one, many] = [
       await evaluate(sessions.eval_step, params, folder, { batch: 1, onFailure }),
       await evaluate(sessions.eval_step, params, folder, { batch: 4, onFailure }),

@@ -5,7 +5,7 @@ import { scheduleNames } from "../../train/schedule.ts";
 import { attachFlags, attachOptions } from "../attach-options.ts";
 import { defineCommand, type OptionSpecs, type Result } from "../command.ts";
 import type { StopSignal } from "../signals.ts";
-import { decimals, table } from "../table.ts";
+import { decimals, percent, table } from "../table.ts";
 import type { RunRequest, RunSummary } from "../training-run.ts";
 
 const data = "Data";
@@ -90,8 +90,8 @@ export const trainCommand = defineCommand({
         augment: values.augment,
         seed: values.seed,
       },
-      provider: values.ep ?? "cpu",
-      threads: values.threads ?? 0,
+      provider: values.ep,
+      threads: values.threads,
     };
     const { runTraining } = await import("../training-run.ts");
     const { exitCodeOf } = await import("../signals.ts");
@@ -110,12 +110,13 @@ const endings: Readonly<Record<RunSummary["reason"], (signal: StopSignal | null)
   interrupted: (signal) => `, ended by ${signal}; --resume goes on`,
 };
 
-function summaryTable({ steps, skipped, skipped_images, best, validation, files, reason, signal }: RunSummary): string {
+function summaryTable({ steps, skipped, skipped_images, best, validation, waited, files, reason, signal }: RunSummary): string {
   return table([
     ["steps", `${steps}${skipped === 0 ? "" : `, ${skipped} of them not finite and skipped`}${endings[reason](signal)}`],
     ...(skipped_images === 0 ? [] : [["left out", `${skipped_images} samples whose files could not be used`]]),
     ...(best === null ? [] : [["best mIoU", `${decimals(best.miou)} at step ${best.step}`]]),
     ...(validation === null ? [] : [["last mIoU", decimals(validation.miou)]]),
+    ["waited", `${percent(waited)} of the steps' time for pictures`],
     ["written", files.join(", ")],
   ]);
 }

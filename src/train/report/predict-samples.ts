@@ -8,15 +8,24 @@ import type { RuntimeTensor, Session, Tensors } from "../session.ts";
 import { tilesOf } from "../tiles.ts";
 import type { Sample } from "./pictures.ts";
 
-/** @returns undefined where the picture cannot be used any more. */
-export async function predictSample(session: Session, state: Tensors, dataset: Dataset, index: number): Promise<Omit<Sample, "step"> | undefined> {
+/**
+ * @param multiple as in `EvaluationData`
+ * @returns undefined where the picture cannot be used any more
+ */
+export async function predictSample(
+  session: Session,
+  state: Tensors,
+  dataset: Dataset,
+  index: number,
+  multiple: number,
+): Promise<Omit<Sample, "step"> | undefined> {
   const { layout } = dataset;
-  const batches = await pictureTiles(dataset, index);
+  const batches = await pictureTiles(dataset, index, multiple);
   if ("code" in batches) return undefined;
   const { pair, picture, mask } = await dataset.sample(index);
   const { width, height } = picture;
   const labels = new Int32Array(width * height);
-  for (const [i, { window, top, left, bottom, right }] of tilesOf(picture, layout).entries()) {
+  for (const [i, { window, top, left, bottom, right }] of tilesOf(picture, { ...layout, multiple }).entries()) {
     const batch = joinedBatch(batches.slice(i, i + 1), layout.batch ?? 1, layout);
     const { data, dims } = (await session.run(await batchFeeds(batch, layout, session, state), ["prediction"])).get("prediction") as RuntimeTensor;
     const [, rows = 0, columns = 0] = dims;
