@@ -7,6 +7,7 @@ import { type DecodedPng, decode, encode } from "fast-png";
 import type { Colour } from "../attach/colours.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { loadCodec } from "./image-codec.ts";
+import { pngIndices } from "./png-indices.ts";
 
 /** Interleaved RGB. */
 export interface Picture {
@@ -69,7 +70,15 @@ export async function decodeRawMask(bytes: Uint8Array, path: string): Promise<Ra
     const picture = await decodeRgb(bytes, path);
     return greyOf(picture) ?? { kind: "colours", ...picture };
   }
-  const png = decodePng(bytes, path);
+  const [width, height] = pngSize(bytes);
+  const indices = readingPng(path, () => pngIndices(bytes));
+  if (indices !== undefined) return { kind: "numbers", width, height, labels: indices.samples, palette: indices.palette };
+  return decodeRareMask(bytes, path);
+}
+
+/** Grey of 16 bits or with alpha, and interlaced files. */
+function decodeRareMask(bytes: Uint8Array, path: string): RawMask {
+  const png = readingPng(path, () => decode(bytes, { checkCrc: true }));
   const { width, height, channels } = png;
   const samples = unpackedSamples(png);
   const palette = png.palette?.map(([red = 0, green = 0, blue = 0]) => [red, green, blue] as const) ?? null;
@@ -99,18 +108,22 @@ export async function decodeMask(bytes: Uint8Array, path: string): Promise<Mask>
   });
 }
 
-function decodePng(bytes: Uint8Array, path: string): DecodedPng {
+function readingPng<T>(path: string, read: () => T): T {
   try {
-    return decode(bytes, { checkCrc: true });
+    return read();
   } catch (cause) {
     return damaged(path, cause instanceof Error ? cause.message : String(cause));
   }
 }
 
-function checkPngSize(bytes: Uint8Array, path: string): void {
+function pngSize(bytes: Uint8Array): readonly [width: number, height: number] {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return [header.getUint32(16), header.getUint32(20)];
+}
+
+function checkPngSize(bytes: Uint8Array, path: string): void {
   if (bytes.length < 33) damaged(path, "it ends within its header");
-  const [width, height] = [header.getUint32(16), header.getUint32(20)];
+  const [width, height] = pngSize(bytes);
   if (width * height === 0 || width * height > pixelLimit) damaged(path, `a size of ${width} × ${height} pixels`);
 }
 
