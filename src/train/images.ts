@@ -76,7 +76,7 @@ export async function decodeRawMask(bytes: Uint8Array, path: string): Promise<Ra
   return decodeRareMask(bytes, path);
 }
 
-/** Grey of 16 bits or with alpha, and interlaced files. */
+/** Grey of 16 bits or with alpha. */
 function decodeRareMask(bytes: Uint8Array, path: string): RawMask {
   const png = readingPng(path, () => decode(bytes, { checkCrc: true }));
   const { width, height, channels } = png;
