@@ -9,7 +9,8 @@ import { tensorNumbers } from "../ir/tensor.ts";
 import { encodeModel } from "../proto/encode.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { type Random, randomStream } from "../support/random.ts";
-import { openSession, type RuntimeTensor, runtimeTensor, type Session } from "../train/session.ts";
+import type { RuntimeTensor, Session } from "../train/runtime.ts";
+import { openSession, runtimeTensor } from "../train/session.ts";
 
 export interface CheckOptions {
   readonly seed: number;

@@ -6,13 +6,14 @@ import { writing } from "../files/atomic.ts";
 import type { RunFolder } from "../files/run-folder.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { Dataset, type DatasetSpec } from "../train/dataset.ts";
+import { diskPictures } from "../train/disk-pictures.ts";
 import { type JournalEvent, readJournal } from "../train/journal.ts";
 import { RunHistory } from "../train/report/history.ts";
 import { reportPage } from "../train/report/page.ts";
 import { type SamplePicture, sampleIndices, samplePicture } from "../train/report/pictures.ts";
 import { predictSample } from "../train/report/predict-samples.ts";
 import type { ClassLabel } from "../train/report/sections.ts";
-import type { Session, Tensors } from "../train/session.ts";
+import type { Session, Tensors } from "../train/runtime.ts";
 import { boardRecords, eventFileHead, eventFileName } from "../train/tensorboard.ts";
 
 export const reportFile = "report.html";
@@ -43,7 +44,7 @@ export class RunRecord {
     const { run, manifest, evaluation } = options;
     this.#options = options;
     this.#classes = manifest.classColours.map((colour, i) => ({ name: manifest.classNames?.[i] ?? `class ${i}`, colour }));
-    this.#dataset = evaluation === undefined ? undefined : new Dataset(evaluation, pictureMemory);
+    this.#dataset = evaluation === undefined ? undefined : new Dataset(evaluation, diskPictures, pictureMemory);
     const told = run.read("metrics.jsonl");
     if (told !== undefined) for (const event of readJournal(new TextDecoder().decode(told))) this.#history.add(event);
   }

@@ -2,17 +2,19 @@
 
 import type { AttachOptions } from "../attach/options.ts";
 import { openRunFolder, type RunFolder, refuseRunFolder } from "../files/run-folder.ts";
-import { graphPath, type TrainingFolder } from "../files/training-folder.ts";
+import { type GraphName, graphPath, type TrainingFolder } from "../files/training-folder.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { openBatchQueue } from "../train/batch-queue.ts";
 import { type Checkpoint, freshProgress, type Progress } from "../train/checkpoint.ts";
 import { checkSamples, FailureCount } from "../train/data-check.ts";
 import type { DataSpec } from "../train/decode-jobs.ts";
 import { type DecodePool, openDecodePool } from "../train/decode-pool.ts";
+import { deviceOutputs, deviceStateReader, stateCopyModel } from "../train/device-state.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import { type Layout, layoutOf } from "../train/layout.ts";
 import { type LoopHooks, type Outcome, train } from "../train/loop.ts";
-import { openSession, type Provider, runtimeState, type Session } from "../train/session.ts";
+import type { Session } from "../train/runtime.ts";
+import { openSession, type Provider, runtimeState } from "../train/session.ts";
 import { evaluationMultiple, paddedNote } from "../train/size-multiple.ts";
 import { accumulatingStepper, fusedStepper, type Stepper } from "../train/step.ts";
 import { type DataFolders, labelMapOption, openData } from "./data.ts";
@@ -126,20 +128,29 @@ function configOf({ images, masks, validation, labelMap }: RunRequest, { dir, ma
   return { format: 1, fingerprint, graphs: dir, ...data, classNames, classColours, settings, ...machine };
 }
 
-async function openStepper({ layout, settings }: Opened, open: (name: "train_step" | "gradient" | "update") => Promise<Session>): Promise<Stepper> {
-  if (settings.accumulate === 1) return fusedStepper(await open("train_step"), layout);
-  return accumulatingStepper(await open("gradient"), await open("update"), layout, settings.accumulate);
+type Opener = (name: "train_step" | "gradient" | "update", options?: { readonly onDevice: readonly string[] }) => Promise<Session>;
+
+/** @param read fetches state from the device it stays on; undefined: it is on the CPU */
+async function openStepper({ folder, layout, settings }: Opened, open: Opener, read: Stepper["read"] | undefined): Promise<Stepper> {
+  const kept = read === undefined ? [] : deviceOutputs(folder.manifest);
+  // Running statistics come from the gradient's graph, whose results are read.
+  const updated = kept.filter((name) => name !== "running_stats.next");
+  if (settings.accumulate === 1) return fusedStepper(await open("train_step", { onDevice: kept }), layout, read);
+  return accumulatingStepper(await open("gradient"), await open("update", { onDevice: updated }), layout, settings.accumulate, read);
 }
 
 async function trainOpened(request: RunRequest, opened: Opened, output: Output, closing: (() => unknown)[]): Promise<RunSummary> {
   const { run, folder, layout, data, pool, settings, machine, checkpoint } = opened;
   const sessions = { threads: machine.threads, provider: machine.ep };
-  const open = async (name: "train_step" | "gradient" | "update" | "eval_step"): Promise<Session> => {
-    const session = await openSession(graphPath(folder, name), sessions);
+  const closed = (session: Session): Session => {
     closing.push(() => session.close());
     return session;
   };
-  const stepper = await openStepper(opened, open);
+  const open = async (name: GraphName, options = {}): Promise<Session> => closed(await openSession(graphPath(folder, name), { ...sessions, ...options }));
+  const onDevice = machine.ep === "webgpu";
+  const read = onDevice ? deviceStateReader(closed(await openSession(stateCopyModel(folder.manifest), sessions))) : undefined;
+  const stepper = await openStepper(opened, open, read);
+  closing.push(() => stepper.release());
   const evaluator = data.evaluation === undefined ? undefined : await open("eval_step");
   const start = await runtimeState(checkpoint?.state ?? folder.state);
   const multiple = evaluator === undefined ? 1 : await evaluationMultiple(evaluator, start, layout);

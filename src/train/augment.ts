@@ -5,7 +5,7 @@
 
 import type { Random } from "../support/random.ts";
 import { type ColourMap, luma, mapColours } from "./colour-jitter.ts";
-import type { Mask, Picture } from "./images.ts";
+import type { Mask, Picture } from "./masks.ts";
 
 export interface Augmentation {
   /** Limits of the random scale, drawn evenly on a logarithmic axis. */

@@ -1,7 +1,7 @@
 /** Pictures of masks in the colours of their classes, for people to look at. */
 
 import type { Colour } from "../attach/colours.ts";
-import type { Mask, Picture } from "./images.ts";
+import type { Mask, Picture } from "./masks.ts";
 
 /** Labels that are no class are grey. */
 const ignoredColour: Colour = [90, 90, 90];

@@ -1,12 +1,11 @@
 /** Pictures and masks of a folder as samples: read when needed, checked, every label a class or the ignored one. */
 
-import { readFile } from "node:fs/promises";
 import type { ErrorCode } from "../support/error-codes.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { randomStream, shuffled } from "../support/random.ts";
-import { decodeMask, decodePicture, decodeRawMask, type Mask, type Picture } from "./images.ts";
 import { type LabelMap, mappedMask } from "./label-map.ts";
 import type { Layout } from "./layout.ts";
+import { type Mask, numbersOf, type Picture, type RawMask } from "./masks.ts";
 import type { Pair } from "./pairing.ts";
 
 export interface Sample {
@@ -23,6 +22,12 @@ export interface DatasetSpec {
   readonly labelMap: LabelMap | null;
 }
 
+/** Where pictures come from: folders, or what was dropped on a page. @throws OhemgenError E412 */
+export interface PictureSource {
+  picture(path: string): Promise<Picture>;
+  mask(path: string): Promise<RawMask>;
+}
+
 /** Decoded pictures are kept up to this many bytes, so that a small folder is decoded once. */
 const defaultCacheLimit = 256 * 2 ** 20;
 
@@ -30,16 +35,18 @@ export class Dataset {
   readonly pairs: readonly Pair[];
   readonly layout: Layout;
   readonly #labelMap: LabelMap | null;
+  readonly #source: PictureSource;
   readonly #cacheLimit: number;
   readonly #cache = new Map<number, Sample>();
   #cached = 0;
   /** Order of the epoch that is being read. */
   #order: { readonly seed: number; readonly epoch: number; readonly indices: readonly number[] } | undefined;
 
-  constructor({ pairs, layout, labelMap }: DatasetSpec, cacheLimit = defaultCacheLimit) {
+  constructor({ pairs, layout, labelMap }: DatasetSpec, source: PictureSource, cacheLimit = defaultCacheLimit) {
     this.pairs = pairs;
     this.layout = layout;
     this.#labelMap = labelMap;
+    this.#source = source;
     this.#cacheLimit = cacheLimit;
   }
 
@@ -61,7 +68,7 @@ export class Dataset {
     const known = this.#cache.get(index);
     if (known !== undefined) return known;
     const pair = this.pairs[index] as Pair;
-    const [picture, mask] = await Promise.all([this.#picture(pair), this.#mask(pair)]);
+    const [picture, mask] = await Promise.all([this.#source.picture(pair.image), this.#mask(pair)]);
     const sample = { pair, picture, mask };
     checkSample(sample, this.layout);
     const bytes = picture.rgb.byteLength + mask.labels.byteLength;
@@ -72,25 +79,9 @@ export class Dataset {
     return sample;
   }
 
-  async #picture({ image }: Pair): Promise<Picture> {
-    return decodePicture(await readPicture(image), image);
-  }
-
-  async #mask({ mask }: Pair): Promise<Mask> {
-    const bytes = await readPicture(mask);
-    if (this.#labelMap === null) return decodeMask(bytes, mask);
-    return mappedMask(await decodeRawMask(bytes, mask), this.#labelMap, this.layout.ignoreIndex, mask);
-  }
-}
-
-/** @throws OhemgenError E412. */
-export async function readPicture(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    const gone = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    const reason = gone ? "is not there any more" : `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`;
-    throw new OhemgenError(`${path} ${reason}`, { code: "E412", where: path, hint: "Files must stay in place while they are used.", cause });
+  async #mask({ mask: path }: Pair): Promise<Mask> {
+    const mask = await this.#source.mask(path);
+    return this.#labelMap === null ? numbersOf(mask, path) : mappedMask(mask, this.#labelMap, this.layout.ignoreIndex, path);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What is decoded beside the training step, as messages between threads: jobs in, arrays out. */
 
 import { type Batch, type Buffers, type LoadedBatch, pictureTiles, type TrainingPlan, trainingBatch } from "./batches.ts";
-import { Dataset, type DatasetSpec, failureOf, type SampleFailure } from "./dataset.ts";
+import { Dataset, type DatasetSpec, failureOf, type PictureSource, type SampleFailure } from "./dataset.ts";
 
 /** The data of a run. */
 export interface DataSpec {
@@ -31,9 +31,9 @@ export class Decoder {
   readonly #sets: Readonly<Record<SetName, Dataset | undefined>>;
 
   /** @param cacheLimit bytes of decoded pictures to keep */
-  constructor({ training, evaluation }: DataSpec, cacheLimit: number) {
+  constructor({ training, evaluation }: DataSpec, source: PictureSource, cacheLimit: number) {
     const share = training !== undefined && evaluation !== undefined ? cacheLimit / 2 : cacheLimit;
-    const dataset = (spec: DatasetSpec | undefined): Dataset | undefined => (spec === undefined ? undefined : new Dataset(spec, share));
+    const dataset = (spec: DatasetSpec | undefined): Dataset | undefined => (spec === undefined ? undefined : new Dataset(spec, source, share));
     this.#sets = { training: dataset(training), evaluation: dataset(evaluation) };
   }
 

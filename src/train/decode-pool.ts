@@ -8,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import type { ErrorCode } from "../support/error-codes.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
 import { type DataSpec, Decoder, type Job, type JobResult, type JobResults } from "./decode-jobs.ts";
+import { diskPictures } from "./disk-pictures.ts";
 
 export interface DecodePool {
   readonly workers: number;
@@ -25,7 +26,7 @@ const cacheLimit = 512 * 2 ** 20;
 
 export function openDecodePool(spec: DataSpec, workers = defaultWorkers()): DecodePool {
   if (workers > 0) return new WorkerPool(spec, workers);
-  const decoder = new Decoder(spec, cacheLimit);
+  const decoder = new Decoder(spec, diskPictures, cacheLimit);
   return { workers, run: async <J extends Job>(job: J) => (await decoder.run(job)) as JobResults[J["kind"]], close: async () => {} };
 }
 

@@ -3,6 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { OhemgenError } from "../support/errors.ts";
 import { type DataSpec, Decoder, type Job, transferables } from "./decode-jobs.ts";
+import { diskPictures } from "./disk-pictures.ts";
 
 export interface WorkerTask {
   readonly id: number;
@@ -10,7 +11,7 @@ export interface WorkerTask {
 }
 
 const { spec, cacheLimit } = workerData as { readonly spec: DataSpec; readonly cacheLimit: number };
-const decoder = new Decoder(spec, cacheLimit);
+const decoder = new Decoder(spec, diskPictures, cacheLimit);
 let before: Promise<void> = Promise.resolve();
 
 parentPort?.on("message", ({ id, job }: WorkerTask) => {

@@ -5,7 +5,7 @@ import type { SampleFailure } from "./dataset.ts";
 import type { DecodePool } from "./decode-pool.ts";
 import type { Layout } from "./layout.ts";
 import { addConfusion, type Confusion, confusionRows, emptyConfusion, type Scores, scoresOf } from "./metrics.ts";
-import { type RuntimeTensor, runtimeTensor, type Session, scalarOf, type Tensors } from "./session.ts";
+import { type RuntimeTensor, type Session, scalarOf, type Tensors } from "./runtime.ts";
 
 export interface Evaluation extends Scores {
   /** Means over the labelled pixels; null without one. */
@@ -53,7 +53,7 @@ export async function evaluate(session: Session, state: Tensors, data: Evaluatio
   let images = 0;
   const collector = new TileCollector(layout, options);
   const runBatch = async (batch: Batch): Promise<void> => {
-    const result = await session.run(await batchFeeds(batch, layout, session, state), outputs);
+    const result = await session.run(batchFeeds(batch, layout, session, state), outputs);
     const pixels = scalarOf(result, "valid");
     // A batch without a labelled pixel has no loss to count.
     if (pixels > 0) for (const name of lossNames) if (result.has(name)) sums[name] += scalarOf(result, name) * pixels;
@@ -129,10 +129,10 @@ export function evaluationOf(confusion: Confusion): Scores & { readonly confusio
 }
 
 /** Inputs of a graph for a batch: the pictures, the labels and as much of the state as the graph reads. */
-export async function batchFeeds(batch: Batch, layout: Layout, session: Session, state: Tensors): Promise<Map<string, RuntimeTensor>> {
+export function batchFeeds(batch: Batch, layout: Layout, session: Session, state: Tensors): Map<string, RuntimeTensor> {
   const feeds = new Map<string, RuntimeTensor>();
-  feeds.set(layout.imageInput, await runtimeTensor(batch.images, batch.imageDims));
-  feeds.set("labels", await runtimeTensor(batch.labels, batch.labelDims));
+  feeds.set(layout.imageInput, session.tensor(batch.images, batch.imageDims));
+  feeds.set("labels", session.tensor(batch.labels, batch.labelDims));
   for (const [name, tensor] of state) if (session.inputs.includes(name)) feeds.set(name, tensor);
   return feeds;
 }

@@ -1,49 +1,15 @@
-/**
- * Pictures and masks from file bytes. A picture (PNG, JPEG, WebP) becomes RGB of 8 bits, whatever the file's colours
- * are; a mask (PNG) keeps the numbers that the file stores: palette indices or grey values, which are the classes.
- */
+/** Pictures and masks in Node: a picture (PNG, JPEG, WebP) becomes RGB of 8 bits, whatever the file's colours are. */
 
-import { type DecodedPng, decode, encode } from "fast-png";
-import type { Colour } from "../attach/colours.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { loadCodec } from "./image-codec.ts";
-import { pngIndices } from "./png-indices.ts";
-
-/** Interleaved RGB. */
-export interface Picture {
-  readonly width: number;
-  readonly height: number;
-  readonly rgb: Uint8Array;
-}
-
-export interface Mask {
-  readonly width: number;
-  readonly height: number;
-  readonly labels: Uint8Array | Uint16Array | Int32Array;
-}
-
-/** What a mask file holds before it is known what its numbers or colours mean. */
-export type RawMask =
-  | {
-      readonly kind: "numbers";
-      readonly width: number;
-      readonly height: number;
-      readonly labels: Uint8Array | Uint16Array;
-      readonly palette: readonly Colour[] | null;
-    }
-  | { readonly kind: "colours"; readonly width: number; readonly height: number; readonly rgb: Uint8Array };
-
-/** Larger pictures are taken for damaged files. */
-const pixelLimit = 2 ** 28;
+import { checkPicture, damaged, type Mask, numbersOf, type Picture, pixelLimit, type RawMask, rawMaskOf } from "./masks.ts";
 
 /**
  * A picture as it is seen: turned as its EXIF data says, without its alpha channel, no colour profile applied.
  * @throws OhemgenError E412 naming `path`, E401 without the image library.
  */
 export async function decodePicture(bytes: Uint8Array, path: string): Promise<Picture> {
-  const format = formatOf(bytes);
-  if (format !== "PNG" && format !== "JPEG" && format !== "WebP") return foreign(path, "a PNG, JPEG or WebP", format);
-  if (format === "PNG") checkPngSize(bytes, path);
+  checkPicture(bytes, path);
   return decodeRgb(bytes, path);
 }
 
@@ -61,108 +27,13 @@ async function decodeRgb(bytes: Uint8Array, path: string): Promise<Picture> {
 }
 
 /** @throws OhemgenError E412 naming `path`. */
-export async function decodeRawMask(bytes: Uint8Array, path: string): Promise<RawMask> {
-  const format = formatOf(bytes);
-  if (format !== "PNG") return foreign(path, "a PNG", format);
-  checkPngSize(bytes, path);
-  // Byte 25 of the header: 2 and 6 are RGB without and with alpha.
-  if ((bytes[25] as number) % 4 === 2) {
-    const picture = await decodeRgb(bytes, path);
-    return greyOf(picture) ?? { kind: "colours", ...picture };
-  }
-  const [width, height] = pngSize(bytes);
-  const indices = readingPng(path, () => pngIndices(bytes));
-  if (indices !== undefined) return { kind: "numbers", width, height, labels: indices.samples, palette: indices.palette };
-  return decodeRareMask(bytes, path);
-}
-
-/** Grey of 16 bits or with alpha. */
-function decodeRareMask(bytes: Uint8Array, path: string): RawMask {
-  const png = readingPng(path, () => decode(bytes, { checkCrc: true }));
-  const { width, height, channels } = png;
-  const samples = unpackedSamples(png);
-  const palette = png.palette?.map(([red = 0, green = 0, blue = 0]) => [red, green, blue] as const) ?? null;
-  const labels = channels === 1 ? samples : samples.filter((_, i) => i % channels === 0);
-  return { kind: "numbers", width, height, labels, palette };
-}
-
-/** Some tools save grey masks as RGB; different channels are colours. */
-function greyOf({ width, height, rgb }: Picture): RawMask | undefined {
-  const labels = new Uint8Array(width * height);
-  for (let pixel = 0; pixel < labels.length; pixel++) {
-    const value = rgb[pixel * 3] as number;
-    if (rgb[pixel * 3 + 1] !== value || rgb[pixel * 3 + 2] !== value) return undefined;
-    labels[pixel] = value;
-  }
-  return { kind: "numbers", width, height, labels, palette: null };
+export function decodeRawMask(bytes: Uint8Array, path: string): Promise<RawMask> {
+  return rawMaskOf(bytes, path, decodeRgb);
 }
 
 /** A mask of class numbers. @throws OhemgenError E412 naming `path`: unreadable, or colours instead of numbers. */
 export async function decodeMask(bytes: Uint8Array, path: string): Promise<Mask> {
-  const mask = await decodeRawMask(bytes, path);
-  if (mask.kind === "numbers") return { width: mask.width, height: mask.height, labels: mask.labels };
-  throw new OhemgenError(`${path} is a picture in colours, not a mask of class numbers`, {
-    code: "E412",
-    where: path,
-    hint: "Say what the colours mean with --label-map, or save masks as palette or greyscale PNG whose pixel value is the class.",
-  });
-}
-
-function readingPng<T>(path: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    return damaged(path, cause instanceof Error ? cause.message : String(cause));
-  }
-}
-
-function pngSize(bytes: Uint8Array): readonly [width: number, height: number] {
-  const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return [header.getUint32(16), header.getUint32(20)];
-}
-
-function checkPngSize(bytes: Uint8Array, path: string): void {
-  if (bytes.length < 33) damaged(path, "it ends within its header");
-  const [width, height] = pngSize(bytes);
-  if (width * height === 0 || width * height > pixelLimit) damaged(path, `a size of ${width} × ${height} pixels`);
-}
-
-function formatOf(bytes: Uint8Array): string | undefined {
-  const start = String.fromCharCode(...bytes.subarray(0, 12));
-  if (start.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
-  if (start.startsWith("\xff\xd8\xff")) return "JPEG";
-  if (start.startsWith("RIFF") && start.endsWith("WEBP")) return "WebP";
-  if (start.startsWith("GIF8")) return "GIF";
-  if (start.startsWith("BM")) return "BMP";
-  if (start.startsWith("II*\0") || start.startsWith("MM\0*")) return "TIFF";
-  return bytes.length === 0 ? "" : undefined;
-}
-
-function foreign(path: string, wanted: string, format: string | undefined): never {
-  const found = format === undefined ? "" : format === "" ? " (it is empty)" : ` (a ${format})`;
-  throw new OhemgenError(`${path} is not ${wanted} file${found}`, { code: "E412", where: path, hint: "Convert it, or take it out of the folder." });
-}
-
-function damaged(path: string, what: string): never {
-  throw new OhemgenError(`${path} is damaged: ${what}`, { code: "E412", where: path, hint: "Replace the file or take it out of the folder." });
-}
-
-/** One sample per element; fewer than 8 bits are packed by the decoder, rows padded to whole bytes. */
-function unpackedSamples({ data, depth, width, height, channels }: DecodedPng): Uint8Array | Uint16Array {
-  if (depth === 16) return Uint16Array.from(data);
-  if (depth === 8) return data instanceof Uint8Array ? data : Uint8Array.from(data);
-  const perRow = width * channels;
-  const rowBytes = Math.ceil((perRow * depth) / 8);
-  const samples = new Uint8Array(perRow * height);
-  const limit = 2 ** depth - 1;
-  for (let row = 0; row < height; row++) {
-    for (let i = 0; i < perRow; i++) {
-      const bit = i * depth;
-      const byte = data[row * rowBytes + (bit >> 3)] as number;
-      samples[row * perRow + i] = (byte >> (8 - depth - (bit & 7))) & limit;
-    }
-  }
-  return samples;
+  return numbersOf(await decodeRawMask(bytes, path), path);
 }
 
 /** A PNG. */
@@ -171,10 +42,4 @@ export async function encodePicture({ width, height, rgb }: Picture): Promise<Ui
   return codec(rgb, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();
-}
-
-/** A palette PNG: the pixel value is the class. */
-export function encodeMask({ width, height, labels }: Mask, colours: readonly Colour[]): Uint8Array {
-  const palette = Array.from({ length: 256 }, (_, i) => [...(colours[i] ?? [0, 0, 0])]);
-  return encode({ width, height, data: Uint8Array.from(labels), channels: 1, depth: 8, palette });
 }

@@ -2,8 +2,8 @@
 
 import type { Colour } from "../attach/colours.ts";
 import { OhemgenError } from "../support/errors.ts";
-import type { Mask, RawMask } from "./images.ts";
 import { cityscapesLabels, type KnownLabel, vocLabels } from "./known-labels.ts";
+import type { Mask, RawMask } from "./masks.ts";
 
 /** Stands for "leave this pixel out", whatever the ignored label of the graphs is. */
 export const ignore = "ignore";

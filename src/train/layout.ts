@@ -23,7 +23,7 @@ export interface Layout {
 }
 
 /** @throws OhemgenError E416 where images cannot be fed to these graphs. */
-export function layoutOf(manifest: Manifest): Layout {
+export function layoutOf(manifest: Pick<Manifest, "graphs" | "heads" | "options" | "preprocessing">): Layout {
   const { inputs } = manifest.graphs.train_step;
   const images = inputs.filter(({ role }) => role === "image");
   const labels = inputs.find(({ role }) => role === "labels");
@@ -60,7 +60,7 @@ function labelSizeOf({ shape }: TensorInfo, height: number | string | null, widt
   return null;
 }
 
-function mainLoss({ options }: Manifest): { readonly ignoreIndex?: number; readonly upsample?: "half_pixel" | "align_corners" } {
+function mainLoss({ options }: Pick<Manifest, "options">): { readonly ignoreIndex?: number; readonly upsample?: "half_pixel" | "align_corners" } {
   const [main] = (options.heads ?? []) as readonly { readonly loss?: ReturnType<typeof mainLoss> }[];
   return main?.loss ?? {};
 }

@@ -8,8 +8,8 @@ import type { BatchQueue } from "./batch-queue.ts";
 import type { Checkpoint, Progress } from "./checkpoint.ts";
 import type { SampleFailure } from "./dataset.ts";
 import type { Evaluation } from "./evaluate.ts";
+import { stateTensors, type Tensors } from "./runtime.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
-import { stateTensors, type Tensors } from "./session.ts";
 import type { BorrowedBatch, Stepper } from "./step.ts";
 
 export interface LoopSettings {
@@ -80,7 +80,9 @@ const patienceWithSkips = 20;
 export async function train(machine: Machine, settings: LoopSettings, start: Position, hooks: LoopHooks = {}): Promise<Outcome> {
   const { steps } = settings.schedule;
   const stopping = (): boolean => hooks.stopping?.() ?? false;
-  const save = ({ state, progress }: Position, best = false): void => hooks.save?.({ progress, state: stateTensors(state) }, best);
+  const save = async ({ state, progress }: Position, best = false): Promise<void> => {
+    hooks.save?.({ progress, state: stateTensors(await machine.stepper.read(state)) }, best);
+  };
   let now = start;
   let skippedInRow = 0;
   // A run that ended within a validation makes up for it first.
@@ -89,11 +91,11 @@ export async function train(machine: Machine, settings: LoopSettings, start: Pos
     if (owed) {
       const validated = await validation(now, hooks);
       if (validated === undefined) {
-        save(now);
+        await save(now);
         return { ...now, reason: "interrupted" };
       }
       now = validated.position;
-      save(now, validated.best);
+      await save(now, validated.best);
     }
     const { step } = now.progress;
     if (step >= steps) return { ...now, reason: "done" };
@@ -105,11 +107,11 @@ export async function train(machine: Machine, settings: LoopSettings, start: Pos
     const reached = now.progress.step;
     owed = isDue(reached, settings);
     if (skippedInRow >= patienceWithSkips || stopping()) {
-      save(now);
+      await save(now);
       if (skippedInRow >= patienceWithSkips) throw diverged(reached);
       return { ...now, reason: "interrupted" };
     }
-    if (!owed && reached % settings.saveEvery === 0) save(now);
+    if (!owed && reached % settings.saveEvery === 0) await save(now);
   }
 }
 

@@ -3,8 +3,8 @@
 import type { Preprocessing } from "../attach/manifest.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { copyPixels, type Window } from "./augment.ts";
-import type { Mask, Picture } from "./images.ts";
-import { type RuntimeTensor, runtimeTensor, type Session } from "./session.ts";
+import type { Mask, Picture } from "./masks.ts";
+import type { RuntimeTensor, Session } from "./runtime.ts";
 import { tilesOf } from "./tiles.ts";
 
 /** How a model is fed and its output read. */
@@ -44,7 +44,7 @@ async function predictWindow(model: InferenceModel, picture: Picture, tile: Wind
   const batch = model.batch ?? 1;
   const images = new Float32Array(batch * model.channels * height * width);
   copyPixels(picture, tile, images, 0, { channels: model.channels, ...model.preprocessing });
-  const feeds = new Map([[model.input, await runtimeTensor(images, [batch, model.channels, height, width])]]);
+  const feeds = new Map([[model.input, model.session.tensor(images, [batch, model.channels, height, width])]]);
   const output = (await model.session.run(feeds, [model.output])).get(model.output) as RuntimeTensor;
   return { width, height, labels: classesOf(output, height, width, model) };
 }

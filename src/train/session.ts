@@ -3,17 +3,13 @@
  * dependency of 288 MB.
  */
 
-import type { InferenceSession, Tensor as RuntimeTensor } from "onnxruntime-node";
+import type { InferenceSession } from "onnxruntime-node";
 import type { Tensor } from "../ir/tensor.ts";
 import type { ErrorCode } from "../support/error-codes.ts";
-import { bug, OhemgenError } from "../support/errors.ts";
+import { OhemgenError } from "../support/errors.ts";
+import { type RuntimeData, type RuntimeTensor, runtimeTensorOf, type Session, stateFor } from "./runtime.ts";
 
 type Runtime = typeof import("onnxruntime-node");
-
-export type { RuntimeTensor };
-
-/** Tensors by input or output name. */
-export type Tensors = ReadonlyMap<string, RuntimeTensor>;
 
 export const providers = ["cpu", "cuda", "webgpu"] as const;
 export type Provider = (typeof providers)[number];
@@ -23,14 +19,8 @@ export interface SessionOptions {
   readonly threads?: number;
   /** What runs the graph; default the CPU. */
   readonly provider?: Provider;
-}
-
-export interface Session {
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  /** Runs the graph and returns the outputs asked for, those in `into` in the memory of the tensors there. */
-  run(feeds: Tensors, outputs?: readonly string[], into?: Tensors): Promise<Map<string, RuntimeTensor>>;
-  close(): Promise<void>;
+  /** Outputs that stay in the memory of the device; its runs return tensors that only sessions of the device can read. */
+  readonly onDevice?: readonly string[];
 }
 
 /** @throws OhemgenError E401 where the runtime is missing or does not load. */
@@ -49,7 +39,7 @@ export async function loadRuntime(): Promise<Runtime> {
 }
 
 /** @throws OhemgenError E401, E402 (the runtime refuses the graph or the provider), E403 (from `run`). */
-export async function openSession(model: string | Uint8Array, { threads = 0, provider = "cpu" }: SessionOptions = {}): Promise<Session> {
+export async function openSession(model: string | Uint8Array, { threads = 0, provider = "cpu", onDevice = [] }: SessionOptions = {}): Promise<Session> {
   const runtime = await loadRuntime();
   const options: InferenceSession.SessionOptions = {
     // Half the peak memory in graphs with a backward pass.
@@ -60,6 +50,7 @@ export async function openSession(model: string | Uint8Array, { threads = 0, pro
     logSeverityLevel: 4,
     ...(threads > 0 ? { intraOpNumThreads: threads } : {}),
     ...(provider === "cpu" ? {} : { executionProviders: [provider] }),
+    ...(onDevice.length === 0 ? {} : { preferredOutputLocation: Object.fromEntries(onDevice.map((name) => [name, "gpu-buffer"] as const)) }),
   };
   const name = typeof model === "string" ? model : "the model";
   let session: InferenceSession;
@@ -71,6 +62,7 @@ export async function openSession(model: string | Uint8Array, { threads = 0, pro
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
+    tensor: (data, dims) => runtimeTensorOf(runtime.Tensor, data, dims),
     async run(feeds, outputs = session.outputNames, into = new Map()) {
       try {
         const fetches = Object.fromEntries(outputs.map((output) => [output, into.get(output) ?? null]));
@@ -95,39 +87,12 @@ function providerHint(provider: Provider): string | undefined {
   return provider === "webgpu" ? "WebGPU needs a GPU with a Vulkan, Metal or Direct3D 12 driver." : undefined;
 }
 
-type RuntimeData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
-
 export async function runtimeTensor(data: RuntimeData, dims: readonly number[]): Promise<RuntimeTensor> {
-  const { Tensor } = await loadRuntime();
-  if (data instanceof Float32Array) return new Tensor("float32", data, dims);
-  if (data instanceof Uint8Array) return new Tensor("uint8", data, dims);
-  return data instanceof Int32Array ? new Tensor("int32", data, dims) : new Tensor("int64", data, dims);
+  return runtimeTensorOf((await loadRuntime()).Tensor, data, dims);
 }
 
-/** State of a file as the runtime takes it; a copy, so that a run never changes what was read. */
+/** State of a file as the runtime takes it. */
 export async function runtimeState(state: ReadonlyMap<string, Tensor>): Promise<Map<string, RuntimeTensor>> {
-  const result = new Map<string, RuntimeTensor>();
-  for (const [name, { dtype, dims, bytes }] of state) {
-    // Not bytes.slice(): a Node Buffer would give a view.
-    const { buffer } = Uint8Array.from(bytes);
-    const data = dtype === "float32" ? new Float32Array(buffer) : dtype === "int64" ? new BigInt64Array(buffer) : bug(`state of type ${dtype}`);
-    result.set(name, await runtimeTensor(data, dims));
-  }
-  return result;
-}
-
-/** The other way: a view of the runtime's numbers. */
-export function stateTensors(state: Tensors): Map<string, Tensor> {
-  const result = new Map<string, Tensor>();
-  for (const [name, { data, dims, type }] of state) {
-    if (!ArrayBuffer.isView(data)) bug(`state "${name}" has no numbers`);
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    result.set(name, { dtype: type === "int64" ? "int64" : "float32", dims: [...dims], bytes });
-  }
-  return result;
-}
-
-/** The number of a tensor with one element. */
-export function scalarOf(tensors: Tensors, name: string): number {
-  return Number(tensors.get(name)?.data[0] ?? bug(`no output "${name}"`));
+  const { Tensor } = await loadRuntime();
+  return stateFor({ tensor: (data, dims) => runtimeTensorOf(Tensor, data, dims) }, state);
 }

@@ -7,7 +7,7 @@ import { bug } from "../support/errors.ts";
 import type { Batch } from "./batches.ts";
 import { batchFeeds } from "./evaluate.ts";
 import type { Layout } from "./layout.ts";
-import { type RuntimeTensor, runtimeTensor, type Session, scalarOf, type Tensors } from "./session.ts";
+import { disposeOnDevice, type RuntimeTensor, type Session, scalarOf, type Tensors } from "./runtime.ts";
 
 export interface StepResult {
   readonly state: Tensors;
@@ -27,6 +27,10 @@ export interface Stepper {
   readonly batches: number;
   /** The state given is not written to; that of the step before last may be. */
   run(state: Tensors, next: () => Promise<BorrowedBatch>, rate: number): Promise<StepResult>;
+  /** The state in memory of the CPU, wherever it is kept between steps. */
+  read(state: Tensors): Promise<Tensors>;
+  /** Gives back the memory that its states have on a device; before its sessions are closed. */
+  release(): void;
   close(): Promise<void>;
 }
 
@@ -36,30 +40,35 @@ export interface BorrowedBatch {
   readonly release: () => void;
 }
 
-/** One batch per update. */
-export function fusedStepper(session: Session, layout: Layout): Stepper {
+/** State that is in memory of the CPU already. */
+const asItIs = async (state: Tensors): Promise<Tensors> => state;
+
+/** One batch per update. @param read fetches state that stays on a device */
+export function fusedStepper(session: Session, layout: Layout, read: Stepper["read"] = asItIs): Stepper {
   const buffers = new StateBuffers();
   return {
     batches: 1,
     async run(state, next, rate) {
       const { batch, release } = await next();
-      const feeds = await batchFeeds(batch, layout, session, state);
-      feeds.set("learning_rate", await learningRateTensor(rate));
+      const feeds = batchFeeds(batch, layout, session, state);
+      feeds.set("learning_rate", learningRateTensor(session, rate));
       const result = await session.run(feeds, session.outputs, buffers.outputs(state));
       release();
       return { state: buffers.taken(state, result), ...lossesOf([result]), gradNorm: scalarOf(result, "grad_norm"), finite: scalarOf(result, "finite") === 1 };
     },
+    read,
+    release: () => buffers.dispose(),
     close: () => session.close(),
   };
 }
 
 /** The gradient is the mean over `batches` batches; running statistics pass through all of them. */
-export function accumulatingStepper(gradient: Session, update: Session, layout: Layout, batches: number): Stepper {
+export function accumulatingStepper(gradient: Session, update: Session, layout: Layout, batches: number, read: Stepper["read"] = asItIs): Stepper {
   const buffers = new StateBuffers();
   const apply = async (state: Tensors, sum: Float32Array, rate: number): Promise<Map<string, RuntimeTensor>> => {
     const feeds = new Map([...state].filter(([name]) => update.inputs.includes(name)));
-    feeds.set("params.grad", await runtimeTensor(sum, [sum.length]));
-    feeds.set("learning_rate", await learningRateTensor(rate));
+    feeds.set("params.grad", update.tensor(sum, [sum.length]));
+    feeds.set("learning_rate", learningRateTensor(update, rate));
     return update.run(feeds, update.outputs, buffers.outputs(state, update.outputs));
   };
   return {
@@ -71,7 +80,7 @@ export function accumulatingStepper(gradient: Session, update: Session, layout: 
       for (let i = 0; i < batches; i++) {
         const { batch, release } = await next();
         const current = statistics === undefined ? state : new Map([...state, ["running_stats", statistics]]);
-        const result = await gradient.run(await batchFeeds(batch, layout, gradient, current));
+        const result = await gradient.run(batchFeeds(batch, layout, gradient, current));
         release();
         statistics = result.get("running_stats.next") ?? statistics;
         sum = added(sum, (result.get("params.grad") as RuntimeTensor).data as Float32Array, 1 / batches);
@@ -81,18 +90,23 @@ export function accumulatingStepper(gradient: Session, update: Session, layout: 
       const finite = results.every((result) => scalarOf(result, "finite") === 1);
       const result = await apply(state, sum ?? bug("no batch"), rate);
       const gradNorm = scalarOf(result, "grad_norm");
-      if (!finite || scalarOf(result, "finite") !== 1) return { state, ...losses, gradNorm, finite: false };
+      if (!finite || scalarOf(result, "finite") !== 1) {
+        disposeOnDevice(result);
+        return { state, ...losses, gradNorm, finite: false };
+      }
       if (statistics !== undefined) result.set("running_stats.next", statistics);
       return { state: buffers.taken(state, result), ...losses, gradNorm, finite: true };
     },
-    close: async () => {
+    read,
+    release: () => buffers.dispose(),
+    async close() {
       await Promise.all([gradient.close(), update.close()]);
     },
   };
 }
 
-function learningRateTensor(rate: number): Promise<RuntimeTensor> {
-  return runtimeTensor(Float32Array.of(rate), []);
+function learningRateTensor(session: Session, rate: number): RuntimeTensor {
+  return session.tensor(Float32Array.of(rate), []);
 }
 
 function added(sum: Float32Array | undefined, gradient: Float32Array, factor: number): Float32Array {
@@ -112,7 +126,10 @@ function lossesOf(results: readonly Tensors[]): Pick<StepResult, "loss" | "ce" |
   return { loss: mean("loss"), ce: mean("ce"), lovasz: mean("lovasz"), kept: sum("kept"), valid: sum("valid") };
 }
 
-/** Memory of the next state: two sets, of which one holds the present state. */
+/**
+ * Memory of the next state: two sets, of which one holds the present state. On a device the runtime allocates, and
+ * the older set is given back.
+ */
 class StateBuffers {
   readonly #sets: [Tensors | undefined, Tensors | undefined] = [undefined, undefined];
 
@@ -120,14 +137,20 @@ class StateBuffers {
   outputs(present: Tensors, names?: readonly string[]): Tensors {
     const [first, second] = this.#sets;
     const other = present === first ? second : first;
-    const entries = [...(other ?? [])].map(([name, tensor]) => [`${name}.next`, tensor] as const);
+    const entries = [...(other ?? [])].filter(([, { location }]) => location === "cpu").map(([name, tensor]) => [`${name}.next`, tensor] as const);
     return new Map(entries.filter(([name]) => names === undefined || names.includes(name)));
   }
 
   /** The next state out of a run's outputs. */
   taken(present: Tensors, result: Tensors): Tensors {
     const next = new Map([...present.keys()].map((name) => [name, result.get(`${name}.next`) ?? bug(`no next ${name}`)] as const));
-    this.#sets[present === this.#sets[0] ? 1 : 0] = next;
+    const index = present === this.#sets[0] ? 1 : 0;
+    disposeOnDevice(this.#sets[index]);
+    this.#sets[index] = next;
     return next;
+  }
+
+  dispose(): void {
+    for (const set of this.#sets) disposeOnDevice(set);
   }
 }

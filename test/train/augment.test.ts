@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { randomStream } from "../../src/support/random.ts";
 import { copyLabels, copyPixels, type Normalization, plainWindow, randomWindow } from "../../src/train/augment.ts";
 import { mapColours, randomColours } from "../../src/train/colour-jitter.ts";
-import type { Mask, Picture } from "../../src/train/images.ts";
+import type { Mask, Picture } from "../../src/train/masks.ts";
 
 const picture: Picture = { width: 4, height: 3, rgb: Uint8Array.from({ length: 36 }, (_, i) => i * 7) };
 const mask: Mask = { width: 4, height: 3, labels: Uint8Array.from({ length: 12 }, (_, i) => i) };

@@ -3,7 +3,8 @@
 import { encode } from "fast-png";
 import { describe, expect, test } from "vitest";
 import { OhemgenError } from "../../src/support/errors.ts";
-import { decodeMask, decodePicture, encodeMask, encodePicture } from "../../src/train/images.ts";
+import { decodeMask, decodePicture, encodePicture } from "../../src/train/images.ts";
+import { encodeMask } from "../../src/train/masks.ts";
 
 async function errorOf(work: () => Promise<unknown>): Promise<OhemgenError> {
   try {

@@ -1,8 +1,8 @@
 /** Label maps: what is listed becomes classes, what is ignored the graphs' ignored label, anything else an error by name. */
 
 import { describe, expect, test } from "vitest";
-import type { RawMask } from "../../src/train/images.ts";
 import { builtInMaps, checkLabelMap, type LabelMap, mappedMask, parseLabelMap } from "../../src/train/label-map.ts";
+import type { RawMask } from "../../src/train/masks.ts";
 
 function numbers(...labels: number[]): RawMask {
   return { kind: "numbers", width: labels.length, height: 1, labels: Uint8Array.from(labels), palette: null };

@@ -14,11 +14,13 @@ import { type TrainingPlan, trainingBatch } from "../../src/train/batches.ts";
 import { decodeCheckpoint, encodeCheckpoint, freshProgress } from "../../src/train/checkpoint.ts";
 import { Dataset, type DatasetSpec } from "../../src/train/dataset.ts";
 import { openDecodePool } from "../../src/train/decode-pool.ts";
+import { diskPictures } from "../../src/train/disk-pictures.ts";
 import { evaluate } from "../../src/train/evaluate.ts";
 import { layoutOf } from "../../src/train/layout.ts";
 import { type LoopHooks, type LoopSettings, type Outcome, type Position, type StepMetrics, train } from "../../src/train/loop.ts";
 import { pairFiles } from "../../src/train/pairing.ts";
-import { openSession, runtimeState, type Session, stateTensors } from "../../src/train/session.ts";
+import { type Session, stateTensors } from "../../src/train/runtime.ts";
+import { openSession, runtimeState } from "../../src/train/session.ts";
 import { accumulatingStepper, fusedStepper } from "../../src/train/step.ts";
 
 const demo = fileURLToPath(new URL("../../examples/demo/", import.meta.url));
@@ -68,7 +70,7 @@ function expectEqualStates(one: Position, other: Position): void {
 
 describe("batches", () => {
   test("depend on seed and index alone", async () => {
-    const [one, other] = [new Dataset(data), new Dataset(data)];
+    const [one, other] = [new Dataset(data, diskPictures), new Dataset(data, diskPictures)];
     await trainingBatch(other, settings, 9);
     const third = await trainingBatch(one, settings, 3);
     expect(await trainingBatch(other, settings, 3)).toEqual(third);
@@ -76,7 +78,7 @@ describe("batches", () => {
   });
 
   test("memory of another batch makes no difference", async () => {
-    const dataset = new Dataset(data);
+    const dataset = new Dataset(data, diskPictures);
     const { batch } = await trainingBatch(dataset, settings, 3);
     const copy = { images: batch.images.slice(), labels: batch.labels.slice() };
     batch.images.fill(7);
@@ -87,7 +89,7 @@ describe("batches", () => {
   });
 
   test("every epoch sees every picture once", () => {
-    const dataset = new Dataset(data);
+    const dataset = new Dataset(data, diskPictures);
     for (const epoch of [0, 1, 2]) {
       const seen = Array.from({ length: 5 }, (_, i) => dataset.indexAt(1, epoch * 5 + i));
       expect([...seen].sort()).toEqual([0, 1, 2, 3, 4]);
@@ -96,8 +98,11 @@ describe("batches", () => {
 
   test("a sample that cannot be used is a picture of ignored pixels, and is told", async () => {
     const pairs = data.pairs.map((pair, i) => (i === 2 ? { ...pair, image: `${demo}images/gone.png` } : pair));
-    const dataset = new Dataset({ ...data, pairs });
-    const [good, bad] = [await trainingBatch(new Dataset(data), { ...settings, batch: 5 }, 0), await trainingBatch(dataset, { ...settings, batch: 5 }, 0)];
+    const dataset = new Dataset({ ...data, pairs }, diskPictures);
+    const [good, bad] = [
+      await trainingBatch(new Dataset(data, diskPictures), { ...settings, batch: 5 }, 0),
+      await trainingBatch(dataset, { ...settings, batch: 5 }, 0),
+    ];
     expect(bad.failures).toMatchObject([{ code: "E412", stem: "street-03" }]);
     const slot = Array.from({ length: 5 }, (_, i) => dataset.indexAt(1, i)).indexOf(2);
     const pixels = 96 * 160;
@@ -134,7 +139,7 @@ describe("loop", () => {
     const constant = { schedule: { kind: "constant", rate: 0.01, steps: 1, warmup: 0 } } as const;
     const one = await run(await fresh(), {}, constant);
     const stepper = accumulatingStepper(sessions.gradient, sessions.update, data.layout, 2);
-    const { batch } = await trainingBatch(new Dataset(data), settings, 0);
+    const { batch } = await trainingBatch(new Dataset(data, diskPictures), settings, 0);
     const queue = { next: async () => ({ batch, failures: [] }), release: () => {} };
     const twice = await train({ stepper, queue, images: 5 }, { ...settings, ...constant }, await fresh());
     expect(twice.progress.position).toBe(4);

@@ -2,7 +2,7 @@
 
 import { encode } from "fast-png";
 import type { Colour } from "../../attach/colours.ts";
-import type { Mask, Picture } from "../images.ts";
+import type { Mask, Picture } from "../masks.ts";
 
 /** Ready for the page: three images of one size as `data:` addresses. */
 export interface SamplePicture {

@@ -3,8 +3,8 @@
 import { joinedBatch, pictureTiles } from "../batches.ts";
 import type { Dataset } from "../dataset.ts";
 import { batchFeeds } from "../evaluate.ts";
-import type { Mask } from "../images.ts";
-import type { RuntimeTensor, Session, Tensors } from "../session.ts";
+import type { Mask } from "../masks.ts";
+import type { RuntimeTensor, Session, Tensors } from "../runtime.ts";
 import { tilesOf } from "../tiles.ts";
 import type { Sample } from "./pictures.ts";
 
@@ -27,7 +27,7 @@ export async function predictSample(
   const labels = new Int32Array(width * height);
   for (const [i, { window, top, left, bottom, right }] of tilesOf(picture, { ...layout, multiple }).entries()) {
     const batch = joinedBatch(batches.slice(i, i + 1), layout.batch ?? 1, layout);
-    const { data, dims } = (await session.run(await batchFeeds(batch, layout, session, state), ["prediction"])).get("prediction") as RuntimeTensor;
+    const { data, dims } = (await session.run(batchFeeds(batch, layout, session, state), ["prediction"])).get("prediction") as RuntimeTensor;
     const [, rows = 0, columns = 0] = dims;
     for (let y = top; y < bottom; y++) {
       const row = Math.floor(((y - window.top) * rows) / window.height);
