@@ -4,6 +4,7 @@ export { type AttachResult, attach, unpack } from "./attach/attach.ts";
 export { type GradientOptions, type GradientResult, gradientModel } from "./attach/gradient-model.ts";
 export type { Manifest } from "./attach/manifest.ts";
 export type { AttachOptions, HeadOptions, OptimizerOptions } from "./attach/options.ts";
+export { trainedModel } from "./attach/trained-model.ts";
 export { differentiate } from "./autodiff/engine.ts";
 export type { Model, Node, Value } from "./ir/graph.ts";
 export { type Tensor, tensorNumbers, tensorOf } from "./ir/tensor.ts";

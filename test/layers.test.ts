@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 const source = fileURLToPath(new URL("../src/", import.meta.url));
 
 /** From the bottom up; folders on one line never import each other. */
-const lines = [["support"], ["ir"], ["ops", "proto"], ["loss", "optim", "autodiff", "passes"], ["attach"], ["train", "files"], ["cli"]];
+const lines = [["support"], ["ir"], ["ops", "proto"], ["loss", "optim", "autodiff", "passes"], ["attach"], ["train", "files"], ["cli", "web"]];
 
 /** The first line that may use Node. */
 const nodeLine = lines.findIndex((folders) => folders.includes("files"));
@@ -17,9 +17,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   "crc-32": ["train"],
   protobufjs: ["proto", "train"],
   "fast-png": ["train"],
+  "onnxruntime-web": ["web"],
   "onnxruntime-node": ["train"],
   sharp: ["train"],
-  uplot: ["train"],
+  uplot: ["train", "web"],
   yargs: ["cli"],
 };
 

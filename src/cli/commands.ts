@@ -13,6 +13,7 @@ import { opsCommand } from "./commands/ops.ts";
 import { predictCommand } from "./commands/predict.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
+import { webCommand } from "./commands/web.ts";
 
 export const commands: readonly Command[] = [
   attachCommand,
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   gradCommand,
   checkCommand,
   tuneCommand,
+  webCommand,
   opsCommand,
   demoCommand,
 ];
