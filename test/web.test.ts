@@ -52,7 +52,11 @@ async function trainedLosses(with_: Browser, query: string, steps: number): Prom
   expect(await page.textContent("#status")).toBe(`Done after ${steps} steps.`);
   expect(errors).toEqual([]);
   if (process.env["OHEMGEN_SCREENSHOTS"]) {
-    for (const [name, colorScheme, width] of [["light", "light", 1200], ["dark", "dark", 1200], ["phone", "light", 390]] as const) {
+    for (const [name, colorScheme, width] of [
+      ["light", "light", 1200],
+      ["dark", "dark", 1200],
+      ["phone", "light", 390],
+    ] as const) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height: 900 });
       await page.screenshot({ path: join(process.env["OHEMGEN_SCREENSHOTS"], `${name}.png`), fullPage: true });

@@ -43,7 +43,7 @@ export async function runInPage(request: TrainingRequest, { tell, stopping, runt
   tell({ kind: "stage", text: "Attaching loss, backward pass and optimizer" });
   const source = new Uint8Array(await request.model.arrayBuffer());
   const attached = attachFor(source, request, runtime);
-  const layout = layoutOf(attached.manifest as Parameters<typeof layoutOf>[0]);
+  const layout = layoutOf(attached.manifest);
   const data = openData(request, layout);
   const { width, height } = (await data.training.sample(0)).picture;
   const settings = settingsOf(request, layout, [height, width]);
