@@ -3,6 +3,7 @@
 import { OhemgenError } from "../support/errors.ts";
 import { loadCodec } from "./image-codec.ts";
 import { checkPicture, damaged, type Mask, numbersOf, type Picture, pixelLimit, type RawMask, rawMaskOf } from "./masks.ts";
+import { pngIndices } from "./png-indices.ts";
 
 /**
  * A picture as it is seen: turned as its EXIF data says, without its alpha channel, no colour profile applied.
@@ -28,7 +29,7 @@ async function decodeRgb(bytes: Uint8Array, path: string): Promise<Picture> {
 
 /** @throws OhemgenError E412 naming `path`. */
 export function decodeRawMask(bytes: Uint8Array, path: string): Promise<RawMask> {
-  return rawMaskOf(bytes, path, decodeRgb);
+  return rawMaskOf(bytes, path, { rgb: decodeRgb, indices: pngIndices });
 }
 
 /** A mask of class numbers. @throws OhemgenError E412 naming `path`: unreadable, or colours instead of numbers. */

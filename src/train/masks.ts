@@ -41,20 +41,30 @@ export function checkPicture(bytes: Uint8Array, path: string): void {
   if (format === "PNG") checkPngSize(bytes, path);
 }
 
-/** Decodes a PNG in colours to RGB. */
-export type RgbDecoder = (bytes: Uint8Array, path: string) => Promise<Picture>;
+/** What a platform brings for PNG files. */
+export interface MaskDecoders {
+  /** Decodes a PNG in colours. */
+  readonly rgb: (bytes: Uint8Array, path: string) => Promise<Picture>;
+  /** The numbers of a PNG of one channel of up to 8 bits; `undefined` for others. @throws Error saying what is damaged */
+  readonly indices?: (bytes: Uint8Array) => { readonly samples: Uint8Array; readonly palette: readonly Colour[] | null } | undefined;
+}
 
 /** @throws OhemgenError E412 naming `path`. */
-export async function rawMaskOf(bytes: Uint8Array, path: string, decodeRgb: RgbDecoder): Promise<RawMask> {
+export async function rawMaskOf(bytes: Uint8Array, path: string, decoders: MaskDecoders): Promise<RawMask> {
   const format = formatOf(bytes);
   if (format !== "PNG") return foreign(path, "a PNG", format);
   checkPngSize(bytes, path);
   // Byte 25 of the header: 2 and 6 are RGB without and with alpha.
   if ((bytes[25] as number) % 4 === 2) {
-    const picture = await decodeRgb(bytes, path);
+    const picture = await decoders.rgb(bytes, path);
     return greyOf(picture) ?? { kind: "colours", ...picture };
   }
-  const png = decodePng(bytes, path);
+  const indices = readingPng(path, () => decoders.indices?.(bytes));
+  if (indices !== undefined) {
+    const [width, height] = pngSize(bytes);
+    return { kind: "numbers", width, height, labels: indices.samples, palette: indices.palette };
+  }
+  const png = readingPng(path, () => decode(bytes, { checkCrc: true }));
   const { width, height, channels } = png;
   const samples = unpackedSamples(png);
   const palette = png.palette?.map(([red = 0, green = 0, blue = 0]) => [red, green, blue] as const) ?? null;
@@ -83,18 +93,22 @@ export function numbersOf(mask: RawMask, path: string): Mask {
   });
 }
 
-function decodePng(bytes: Uint8Array, path: string): DecodedPng {
+function readingPng<T>(path: string, read: () => T): T {
   try {
-    return decode(bytes, { checkCrc: true });
+    return read();
   } catch (cause) {
     return damaged(path, cause instanceof Error ? cause.message : String(cause));
   }
 }
 
-function checkPngSize(bytes: Uint8Array, path: string): void {
+function pngSize(bytes: Uint8Array): readonly [width: number, height: number] {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return [header.getUint32(16), header.getUint32(20)];
+}
+
+function checkPngSize(bytes: Uint8Array, path: string): void {
   if (bytes.length < 33) damaged(path, "it ends within its header");
-  const [width, height] = [header.getUint32(16), header.getUint32(20)];
+  const [width, height] = pngSize(bytes);
   if (width * height === 0 || width * height > pixelLimit) damaged(path, `a size of ${width} × ${height} pixels`);
 }
 

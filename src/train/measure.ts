@@ -5,7 +5,8 @@ import type { Model } from "../ir/graph.ts";
 import { encodeModel } from "../proto/encode.ts";
 import { bug } from "../support/errors.ts";
 import { randomStream } from "../support/random.ts";
-import { openSession, type RuntimeTensor, runtimeTensor, type Session } from "./session.ts";
+import type { RuntimeTensor, Session } from "./runtime.ts";
+import { openSession, runtimeTensor } from "./session.ts";
 
 const rounds = 7;
 /** Milliseconds after which fewer rounds do. */

@@ -7,7 +7,7 @@ import { OhemgenError } from "../support/errors.ts";
 import { ignoredBatch } from "./batches.ts";
 import { batchFeeds } from "./evaluate.ts";
 import type { Layout } from "./layout.ts";
-import type { Session, Tensors } from "./session.ts";
+import type { Session, Tensors } from "./runtime.ts";
 import { sizeMultiple, type TileSize } from "./tiles.ts";
 
 /** Odd, and so are its halves, however often it is halved. */

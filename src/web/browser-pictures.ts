@@ -42,6 +42,6 @@ export function browserPictures(files: ReadonlyMap<string, Blob>): PictureSource
       checkPicture(bytes, path);
       return decodeRgb(bytes, path);
     },
-    mask: async (path) => rawMaskOf(await read(path), path, decodeRgb),
+    mask: async (path) => rawMaskOf(await read(path), path, { rgb: decodeRgb }),
   };
 }

@@ -18,6 +18,7 @@ import type { Pair } from "../train/pairing.ts";
 import { sampleIndices } from "../train/report/pictures.ts";
 import { predictSample } from "../train/report/predict-samples.ts";
 import { type Session, stateFor, type Tensors } from "../train/runtime.ts";
+import { evaluationMultiple } from "../train/size-multiple.ts";
 import { fusedStepper } from "../train/step.ts";
 import { browserPictures } from "./browser-pictures.ts";
 import type { FilePair, FromWorker, Prediction, TrainingRequest } from "./protocol.ts";
@@ -55,15 +56,16 @@ export async function runInPage(request: TrainingRequest, { tell, stopping, runt
   const failed = (failure: SampleFailure): never => {
     throw errorOf(failure);
   };
+  const start = { state: stateFor(session, attached.state), progress: freshProgress(0) };
+  const multiple = await evaluationMultiple(evaluator, start.state, layout);
   const validate = async (state: Tensors, step: number) => {
     const size = data.evaluation.size;
-    const evaluation = await evaluate(evaluator, state, { pool: data.pool, layout, size }, { batch: settings.batch, onFailure: failed, stopping });
+    const evaluation = await evaluate(evaluator, state, { pool: data.pool, layout, size, multiple }, { batch: settings.batch, onFailure: failed, stopping });
     if (evaluation === undefined) return undefined;
     const { loss, miou, pixelAccuracy } = evaluation;
-    tell({ kind: "validation", step, scores: { loss, miou, pixelAccuracy }, predictions: await predictions(evaluator, state, data.evaluation) });
+    tell({ kind: "validation", step, scores: { loss, miou, pixelAccuracy }, predictions: await predictions(evaluator, state, data.evaluation, multiple) });
     return evaluation;
   };
-  const start = { state: stateFor(session, attached.state), progress: freshProgress(0) };
   await validate(start.state, 0);
   let reached = 0;
   let saved = attached.state;
@@ -162,10 +164,11 @@ function readyMessage(
   };
 }
 
-async function predictions(session: Session, state: Tensors, dataset: Dataset): Promise<Prediction[]> {
+async function predictions(session: Session, state: Tensors, dataset: Dataset, multiple: number): Promise<Prediction[]> {
   const result: Prediction[] = [];
   for (const index of sampleIndices(dataset.size, shown)) {
-    const { name, picture, label, prediction } = (await predictSample(session, state, dataset, index)) ?? bug("a picture that was measured on is gone");
+    const { name, picture, label, prediction } =
+      (await predictSample(session, state, dataset, index, multiple)) ?? bug("a picture that was measured on is gone");
     const bytes = (labels: ArrayLike<number>): Uint8Array => Uint8Array.from(labels);
     result.push({ name, width: picture.width, height: picture.height, picture: picture.rgb, label: bytes(label.labels), prediction: bytes(prediction.labels) });
   }
