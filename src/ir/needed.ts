@@ -10,14 +10,20 @@ export function neededNodes(nodes: readonly Node[], targets: Iterable<Value>): r
     const node = nodes[i] as Node;
     if (!node.outputs.some((value) => value !== undefined && needed.has(value))) continue;
     result.push(node);
-    for (const value of node.inputs) if (value !== undefined) needed.add(value);
+    // No node makes a constant.
+    for (const value of node.inputs) if (value !== undefined && value.constant === undefined) needed.add(value);
     for (const value of capturedValues(node)) needed.add(value);
   }
   return result.reverse();
 }
 
+const nothing: readonly Value[] = [];
+
 /** Values of the surrounding graph that the subgraphs of a node read. */
 export function capturedValues(node: Node): readonly Value[] {
+  let nested = false;
+  for (const name in node.attributes) nested ||= node.attributes[name]?.type === "graph";
+  if (!nested) return nothing;
   const captured: Value[] = [];
   for (const attribute of Object.values(node.attributes)) {
     if (attribute.type !== "graph") continue;

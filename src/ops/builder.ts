@@ -9,7 +9,7 @@ import type { Attributes, Node, Value } from "../ir/graph.ts";
 import { type Tensor, tensorOf } from "../ir/tensor.ts";
 import { assert, bug, OhemgenError } from "../support/errors.ts";
 import { type catalog, type OpName, schemaOf } from "./catalog.ts";
-import { type AttributeArguments, encodeAttributes, type OutputType, withDefaults } from "./define.ts";
+import { type AttributeArguments, type OutputType, withDefaults } from "./define.ts";
 import { Draft } from "./draft.ts";
 import { evaluate } from "./fold.ts";
 import type { Provider } from "./provider.ts";
@@ -102,7 +102,7 @@ export class OpBuilder {
         return "value" in simpler ? [simpler.value] : this.emitAll(op, simpler.inputs, simpler.attrs as typeof attrs, options);
       }
     }
-    const attributes = encodeAttributes(op, schema.attrs, given);
+    const attributes = this.draft.attributes(op, schema.attrs, given);
     return this.append(op, "", inputs, attributes, types, options).outputs.map((value) => value ?? bug("an output without a value"));
   }
 
@@ -127,7 +127,7 @@ export class OpBuilder {
   ): Node {
     let last = inputs.length;
     while (last > 0 && inputs[last - 1] === undefined) last -= 1;
-    const trimmed = inputs.slice(0, last);
+    const trimmed = last === inputs.length ? inputs : inputs.slice(0, last);
     const key = this.draft.key(op, domain, trimmed, attributes, types.length);
     const known = this.draft.find(key);
     if (known !== undefined) return known;

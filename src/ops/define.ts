@@ -55,13 +55,15 @@ export function defineOp<const S extends AttributeSpecs>(schema: OpSchema<S>): O
 
 export function withDefaults<S extends AttributeSpecs>(specs: S, given: Readonly<Record<string, unknown>>): AttributesOf<S> {
   const result: Record<string, unknown> = {};
-  for (const [name, spec] of Object.entries(specs)) result[name] = given[name] ?? spec.default;
+  for (const name in specs) result[name] = given[name] ?? specs[name]?.default;
   return result as AttributesOf<S>;
 }
 
 /** Attribute values of a node by name, as plain values. */
 export function plainAttributes(attributes: Attributes): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(attributes).map(([name, attribute]) => [name, attribute.value]));
+  const result: Record<string, unknown> = {};
+  for (const name in attributes) result[name] = attributes[name]?.value;
+  return result;
 }
 
 export function encodeAttributes(op: string, specs: AttributeSpecs, given: Readonly<Record<string, unknown>>): Attributes {

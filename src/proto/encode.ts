@@ -3,13 +3,19 @@
  * exactly, everything else gets a unique one near its hint. Equal models give equal bytes.
  */
 
+import protobuf from "protobufjs/light.js";
 import type { Shape } from "../ir/dims.ts";
 import { dataTypeCode } from "../ir/dtype.ts";
-import type { Attribute, FunctionBody, Graph, Model, Node, Value } from "../ir/graph.ts";
+import type { Attribute, Attributes, FunctionBody, Graph, Model, Node, Value } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { assert, bug } from "../support/errors.ts";
-import { encodeProto, encodeProtoChunks } from "./codec.ts";
-import { attributeTypes, integerOf, type ModelProto } from "./messages.ts";
+import { joinChunks } from "./codec.ts";
+import { attributeTypes, integerOf } from "./messages.ts";
+import { Names } from "./names.ts";
+import { NodeWriter } from "./node-writer.ts";
+import { graphType, modelType, nodeType } from "./schema.ts";
+import { wireTypes } from "./wire.ts";
+import { MessageWriter } from "./writer.ts";
 
 /** A message to be encoded: a plain object with the fields that are set. */
 type Message = Record<string, unknown>;
@@ -30,128 +36,117 @@ export interface ExternalPlace {
  * output that is an input, a constant or another output is a bug of the pass before.
  */
 export function encodeModel(model: Model, options: EncodeOptions = {}): Uint8Array {
-  return encodeProto(protoFromModel(model, options));
+  return joinChunks(encodeModelChunks(model, options));
 }
 
 /** The bytes in pieces, with the model's tensors as views: for files of many megabytes. */
 export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Uint8Array[] {
-  return encodeProtoChunks(protoFromModel(model, options));
+  const { irVersion, producer, opsets, functions } = model;
+  const graph = encodeMainGraph(model.graph, options);
+  const length = protobuf.Writer.create().uint32(graphTag);
+  length.uint32(graph.reduce((sum, chunk) => sum + chunk.length, 0));
+  return [
+    ...encoded(modelType, { irVersion, producerName: "ohemgen", producerVersion: producer.version }),
+    length.finish(),
+    ...graph,
+    ...encoded(modelType, {
+      opsetImport: [...opsets].map(([domain, version]) => ({ domain, version })),
+      functions: functions.map(encodeFunction),
+    }),
+  ];
 }
 
-/** The messages, for encoding only: fields that are not set are missing. */
-export function protoFromModel(model: Model, options: EncodeOptions = {}): ModelProto {
-  const proto: Message = {
-    irVersion: model.irVersion,
-    producerName: "ohemgen",
-    producerVersion: model.producer.version,
-    graph: encodeMainGraph(model.graph, options),
-    opsetImport: [...model.opsets].map(([domain, version]) => ({ domain, version })),
-    functions: model.functions.map(encodeFunction),
-  };
-  return proto as unknown as ModelProto;
+/** Of ModelProto's field `graph`, which comes between the others: fields are in the order of their numbers. */
+const graphTag = (7 << 3) | wireTypes.bytes;
+
+function encoded(type: protobuf.Type, message: Message): Uint8Array[] {
+  const writer = new MessageWriter();
+  type.encode(message, writer);
+  return writer.chunks();
 }
 
-/** Names given so far in one file. */
-interface Names {
-  readonly values: Map<Value, string>;
-  /** Inputs, constants and what the nodes so far make: what a node may read. */
-  readonly defined: Set<Value>;
-  readonly unique: (hint: string) => string;
-  readonly uniqueNode: (hint: string) => string;
-  /** Initializers of the main graph in the order of first use; functions have none. */
-  readonly initializers: Value[] | undefined;
-}
-
-function namesFor(initializers: Value[] | undefined): Names {
-  return { values: new Map(), defined: new Set(), unique: uniqueNames(), uniqueNode: uniqueNames(), initializers };
-}
-
-/** Gives each hint once, then with `_1`, `_2`, … */
-function uniqueNames(): (hint: string) => string {
-  const taken = new Set<string>();
-  const next = new Map<string, number>();
-  return (hint) => {
-    let name = hint;
-    for (let i = next.get(hint) ?? 1; taken.has(name); i++) {
-      name = `${hint}_${i}`;
-      next.set(hint, i + 1);
-    }
-    taken.add(name);
-    return name;
-  };
-}
-
-/** Takes `name` as it is. */
-function nameExactly(names: Names, value: Value, name: string): void {
-  assert(name !== "" && names.unique(name) === name, `two inputs or outputs are called "${name}"`);
-  names.values.set(value, name);
-}
-
-function nameOf(value: Value, hint: string, names: Names): string {
-  const given = names.values.get(value);
-  if (given !== undefined) return given;
-  const name = names.unique(value.name === "" ? hint : value.name);
-  names.values.set(value, name);
-  return name;
-}
-
-function encodeMainGraph(graph: Graph, options: EncodeOptions): Message {
+/** GraphProto: the nodes come first, then the little that remains. */
+function encodeMainGraph(graph: Graph, options: EncodeOptions): Uint8Array[] {
   const initializers: Value[] = [];
-  const names = namesFor(initializers);
-  for (const input of graph.inputs) {
-    nameExactly(names, input, input.name);
-    names.defined.add(input);
-  }
+  const names = new Names(initializers);
+  for (const input of graph.inputs) names.input(input);
   for (const { name, value } of graph.outputs) {
     if (value.constant !== undefined) bug(`output "${name}" is a constant: an Identity is missing`);
-    if (names.values.has(value)) bug(`output "${name}" is also an input or another output: an Identity is missing`);
-    nameExactly(names, value, name);
+    names.output(value, name);
   }
-  const node = encodeNodes(graph.nodes, names);
-  for (const { name, value } of graph.outputs) assert(names.defined.has(value), `no node makes the output "${name}"`);
-  return {
-    node,
+  const nodes = new NodeWriter();
+  const attributes = new Map<Attributes, Uint8Array | undefined>();
+  for (const node of graph.nodes) writeNode(nodes, node, names, attributes);
+  for (const { name, value } of graph.outputs) assert(names.of(value) !== undefined, `no node makes the output "${name}"`);
+  const rest = encoded(graphType, {
     name: graph.name === "" ? "ohemgen" : graph.name,
     initializer: initializers.map((value) => {
       const tensor = value.constant ?? bug(`initializer "${value.name}" has no value`);
-      return { ...tensorToProto(tensor, options.external?.(tensor)), name: names.values.get(value) };
+      return { ...tensorToProto(tensor, options.external?.(tensor)), name: names.of(value) };
     }),
     input: graph.inputs.map((value) => valueInfo(value.name, value)),
     output: graph.outputs.map(({ name, value }) => valueInfo(name, value)),
-  };
+  });
+  return [...nodes.chunks(), ...rest];
+}
+
+/** A node of the main graph, by way of messages only where it has subgraphs or large tensors. */
+function writeNode(out: NodeWriter, node: Node, names: Names, cache: Map<Attributes, Uint8Array | undefined>): void {
+  let attributes = cache.get(node.attributes);
+  if (attributes === undefined) {
+    attributes = attributeBytes(node.attributes, names);
+    if (attributes === undefined) {
+      out.encoded(encoded(nodeType, encodeNode(node, names)));
+      return;
+    }
+    cache.set(node.attributes, attributes);
+  }
+  out.node({
+    inputs: withoutTrailingGaps(node.inputs.map((value) => (value === undefined ? "" : names.read(value, node)))),
+    outputs: withoutTrailingGaps(node.outputs.map((value) => (value === undefined ? "" : names.write(value, node)))),
+    name: names.uniqueNode(node.name === "" ? node.op : node.name),
+    op: node.op,
+    domain: node.domain,
+    attributes,
+  });
+}
+
+/** NodeProto's fields of the attributes; `undefined` where they are no small piece on their own. */
+function attributeBytes(attributes: Attributes, names: Names): Uint8Array | undefined {
+  const entries = Object.entries(attributes);
+  if (entries.length === 0) return new Uint8Array(0);
+  if (entries.some(([, { type }]) => type === "graph")) return undefined;
+  const chunks = encoded(nodeType, { attribute: entries.map(([name, value]) => encodeAttribute(name, value, names)) });
+  return chunks.length === 1 ? chunks[0] : undefined;
 }
 
 /** A subgraph: sees the values around it; its inputs and outputs count by position, so their names are free. */
 function encodeSubgraph(graph: Graph, names: Names): Message {
   const input = graph.inputs.map((value) => {
-    names.defined.add(value);
-    return { name: nameOf(value, "input", names), ...typeOf(value) };
+    return { name: names.define(value, "input"), ...typeOf(value) };
   });
   const node = encodeNodes(graph.nodes, names);
   const made = new Set(graph.nodes.flatMap(({ outputs }) => outputs));
   const output = graph.outputs.map(({ name, value }) => {
     // An output has to be made inside, once.
-    if (made.delete(value)) return { name: nameOf(value, name, names), ...typeOf(value) };
+    if (made.delete(value)) return { name: names.of(value), ...typeOf(value) };
     const { dtype, shape, opaque = false } = value;
     const copy: Value = { name, dtype, shape, opaque };
     node.push(encodeNode({ op: "Identity", domain: "", name: "", inputs: [value], outputs: [copy], attributes: {} }, names));
-    return { name: nameOf(copy, name, names), ...typeOf(value) };
+    return { name: names.of(copy), ...typeOf(value) };
   });
   return { node, name: graph.name === "" ? "subgraph" : graph.name, input, output };
 }
 
 function encodeFunction(body: FunctionBody): Message {
-  const names = namesFor(undefined);
-  for (const input of body.inputs) {
-    nameExactly(names, input, input.name);
-    names.defined.add(input);
-  }
+  const names = new Names(undefined);
+  for (const input of body.inputs) names.input(input);
   const node = encodeNodes(body.nodes, names);
   return {
     name: body.name,
     domain: body.domain,
     input: body.inputs.map(({ name }) => name),
-    output: body.outputs.map((value) => names.values.get(value) ?? bug(`no node makes "${value.name}" of ${body.name}`)),
+    output: body.outputs.map((value) => names.of(value) ?? bug(`no node makes "${value.name}" of ${body.name}`)),
     attribute: referencedAttributes(body.nodes).filter((name) => !Object.hasOwn(body.attributeDefaults, name)),
     attributeProto: Object.entries(body.attributeDefaults).map(([name, value]) => encodeAttribute(name, value, names)),
     node,
@@ -175,10 +170,10 @@ function encodeNodes(nodes: readonly Node[], names: Names): Message[] {
 }
 
 function encodeNode(node: Node, names: Names): Message {
-  const input = node.inputs.map((value) => (value === undefined ? "" : readName(value, node, names)));
+  const input = node.inputs.map((value) => (value === undefined ? "" : names.read(value, node)));
   // Before the outputs are defined: a subgraph cannot read them.
   const attribute = Object.entries(node.attributes).map(([name, value]) => encodeAttribute(name, value, names));
-  const output = node.outputs.map((value) => (value === undefined ? "" : writeName(value, node, names)));
+  const output = node.outputs.map((value) => (value === undefined ? "" : names.write(value, node)));
   return {
     input: withoutTrailingGaps(input),
     output: withoutTrailingGaps(output),
@@ -190,23 +185,7 @@ function encodeNode(node: Node, names: Names): Message {
 }
 
 function withoutTrailingGaps(list: readonly string[]): readonly string[] {
-  return list.slice(0, list.findLastIndex((name) => name !== "") + 1);
-}
-
-function readName(value: Value, node: Node, names: Names): string {
-  if (!names.defined.has(value)) {
-    if (value.constant === undefined) bug(`node "${node.name}" (${node.op}) reads "${value.name}" before it is made`);
-    if (names.initializers === undefined) bug(`the constant "${value.name}" inside a function`);
-    names.defined.add(value);
-    names.initializers.push(value);
-  }
-  return nameOf(value, "constant", names);
-}
-
-function writeName(value: Value, node: Node, names: Names): string {
-  if (names.defined.has(value)) bug(`node "${node.name}" (${node.op}) makes "${value.name}" a second time`);
-  names.defined.add(value);
-  return nameOf(value, node.name === "" ? node.op : node.name, names);
+  return list.at(-1) === "" ? list.slice(0, list.findLastIndex((name) => name !== "") + 1) : list;
 }
 
 function encodeAttribute(name: string, attribute: Attribute, names: Names): Message {

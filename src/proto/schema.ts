@@ -89,6 +89,8 @@ for (const type of types) {
 /** Types of the messages that are coded on their own. */
 export const modelType: protobuf.Type = root.lookupType("ModelProto");
 export const tensorType: protobuf.Type = root.lookupType("TensorProto");
+export const graphType: protobuf.Type = root.lookupType("GraphProto");
+export const nodeType: protobuf.Type = root.lookupType("NodeProto");
 
 /** Names of all message types and their fields with numbers, for conformance tests. */
 export function schemaFields(): Map<string, Map<string, number>> {
