@@ -5,6 +5,7 @@ export { type GradientOptions, type GradientResult, gradientModel } from "./atta
 export type { Manifest } from "./attach/manifest.ts";
 export type { AttachOptions, HeadOptions, OptimizerOptions } from "./attach/options.ts";
 export { trainedModel } from "./attach/trained-model.ts";
+export type { PhaseObserver } from "./attach/phases.ts";
 export { differentiate } from "./autodiff/engine.ts";
 export type { Model, Node, Value } from "./ir/graph.ts";
 export { type Tensor, tensorNumbers, tensorOf } from "./ir/tensor.ts";

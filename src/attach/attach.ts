@@ -10,6 +10,7 @@ import { type GraphName, trainingGraphs } from "./graphs.ts";
 import { initialState, joinPieces, type TensorInPieces } from "./initial-state.ts";
 import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
+import type { PhaseObserver } from "./phases.ts";
 import { type Plan, planTraining } from "./plan.ts";
 
 export interface AttachResult {
@@ -76,12 +77,13 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
  * Makes a model trainable.
  *
  * @param model as read from a file, any opset from 7 on
+ * @param observe told of each phase that is done
  * @returns four graphs in standard ONNX operators at opset 18, the initial state and the manifest
  * @throws OhemgenError where the model or the options do not allow it, before anything is built
  */
-export function attach(model: Model, options: AttachOptions = {}): AttachResult {
+export function attach(model: Model, options: AttachOptions = {}, observe?: PhaseObserver): AttachResult {
   const plan = planTraining(model, options);
-  const graphs = trainingGraphs(plan);
+  const graphs = trainingGraphs(plan, observe);
   const state = initialState(plan);
   const names = new Set(state.keys());
   let whole: ReadonlyMap<string, Tensor> | undefined;

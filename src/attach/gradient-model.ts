@@ -17,6 +17,7 @@ import { type Normalized, normalize } from "../passes/normalize.ts";
 import { bug, OhemgenError } from "../support/errors.ts";
 import { floatTypeOf } from "./element-type.ts";
 import { inputShapes } from "./inputs.ts";
+import { normalizedModel, type PhaseObserver } from "./phases.ts";
 
 export interface GradientOptions {
   /** The tensor that is differentiated: an output of the model, or any tensor that a node makes. */
@@ -130,15 +131,22 @@ function start(normalized: Normalized, stored: readonly Place[], asInputs: boole
  * outputs: `NAME`, and `W.grad` for every `wrt`, each in the type and shape of its tensor. Half, bfloat16 and double
  * models are computed in float32 and cast where tensors enter and leave. Kinks as in PyTorch.
  *
+ * @param observe told of each phase that is done
  * @throws OhemgenError E211 (no such tensor), E240 (no gradient can be had), E201 (all operators without a rule)
  */
-export function gradientModel(model: Model, options: GradientOptions): GradientResult {
-  const { forward: _, ...result } = gradientModels(model, options, false);
+export function gradientModel(model: Model, options: GradientOptions, observe?: PhaseObserver): GradientResult {
+  const { forward: _, ...result } = gradientModels(model, options, false, observe);
+  observe?.("gradient", () => result.model);
   return result;
 }
 
 /** The same, and the forward pass alone; with `weightsAsInputs` stored tensors of `wrt` are float32 inputs of both. */
-export function gradientModels(model: Model, options: GradientOptions, weightsAsInputs: boolean): GradientResult & { readonly forward: Model } {
+export function gradientModels(
+  model: Model,
+  options: GradientOptions,
+  weightsAsInputs: boolean,
+  observe?: PhaseObserver,
+): GradientResult & { readonly forward: Model } {
   const { of } = options;
   const names = [...new Set(options.wrt)];
   const producers = producersOf(model.graph.nodes);
@@ -158,6 +166,7 @@ export function gradientModels(model: Model, options: GradientOptions, weightsAs
     held: inner,
     batchNorm: "file",
   });
+  observe?.("normalized", () => normalizedModel(normalized));
   const { op, values, weights } = start(normalized, stored, weightsAsInputs);
   const now = (value: Value | undefined): Value => (value === undefined ? bug("a tensor that was not built") : (values.get(value) ?? value));
   const y = now(normalized.targets.get(target.value));

@@ -12,6 +12,7 @@ import { allFinite, optimizerStep } from "../optim/update.ts";
 import { inline } from "../passes/inline.ts";
 import type { Normalized } from "../passes/normalize.ts";
 import { bug } from "../support/errors.ts";
+import { normalizedModel, type PhaseObserver } from "./phases.ts";
 import type { Plan } from "./plan.ts";
 
 interface Inputs {
@@ -102,9 +103,14 @@ interface Backward extends Started {
   readonly nextStatistics: Value | undefined;
 }
 
-function backward(plan: Plan): Backward {
+function backward(plan: Plan, observe: PhaseObserver = () => {}): Backward {
   const started = start(plan, plan.training);
+  const { op, inputs, logits } = started;
+  const read = [...plan.training.inputs, inputs.params, ...optional(inputs.statistics)];
+  const named = logits.map((value, i) => ({ name: plan.heads.length === 1 ? "logits" : `logits.${plan.heads[i]?.name}`, value }));
+  observe("forward", () => finishModel(op, "forward", read, named));
   const loss = totalLoss(plan, started, true);
+  observe("loss", () => finishModel(op, "loss", [...read, inputs.labels], lossOutputs(loss)));
   const gradient = flatGradient(started, loss, plan.checkpointActivations);
   return { ...started, loss, gradient, nextStatistics: nextStatistics(plan, started) };
 }
@@ -162,8 +168,11 @@ function evalStep(plan: Plan, started: Started): Model {
 export type GraphName = "train_step" | "gradient" | "update" | "eval_step";
 
 /** All graphs of target `stock`; what they have in common is built once. */
-export function trainingGraphs(plan: Plan): Readonly<Record<GraphName, Model>> {
-  const built = backward(plan);
+export function trainingGraphs(plan: Plan, observe: PhaseObserver = () => {}): Readonly<Record<GraphName, Model>> {
+  observe("normalized", () => normalizedModel(plan.training));
+  const built = backward(plan, observe);
   const evaluated = plan.evaluation === plan.training ? built : start(plan, plan.evaluation);
-  return { train_step: trainStep(plan, built), gradient: gradientGraph(plan, built), update: updateGraph(plan), eval_step: evalStep(plan, evaluated) };
+  const graphs = { train_step: trainStep(plan, built), gradient: gradientGraph(plan, built), update: updateGraph(plan), eval_step: evalStep(plan, evaluated) };
+  for (const name of ["gradient", "train_step", "update", "eval_step"] as const) observe(name, () => graphs[name]);
+  return graphs;
 }

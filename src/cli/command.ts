@@ -56,6 +56,8 @@ export interface Command<Specs extends OptionSpecs = OptionSpecs> {
   /** The one argument that is not an option, as the help shows it. */
   readonly argument?: { readonly name: string; readonly describe: string; readonly choices?: readonly string[] };
   readonly options: Specs;
+  /** Whether it makes graphs, which `--dump` shows after each phase. */
+  readonly builds?: boolean;
   readonly examples: readonly (readonly [command: string, what: string])[];
   /** `argument` is "" for a command that has none. */
   run(values: Values<Specs>, argument: string, output: Output): Promise<Result>;

@@ -14,6 +14,7 @@ export interface Candidate {
 const everywhere: OptionSpecs = {
   json: { kind: "flag", describe: "print one JSON document, an error too" },
   quiet: { kind: "flag", describe: "no progress" },
+  dump: { kind: "text", describe: "folder for the model after each phase" },
   help: { kind: "flag", describe: "show help" },
 };
 

@@ -1,6 +1,7 @@
 /** Stand-alone graphs: which there are, and how the flags of `emit` describe one. */
 
 import { writeFileAtomically } from "../files/atomic.ts";
+import { dumpInto } from "../files/dump.ts";
 import type { Dim } from "../ir/dims.ts";
 import type { Model } from "../ir/graph.ts";
 import { type LossKind, lossModel } from "../loss/graph.ts";
@@ -37,8 +38,10 @@ type LabelType = "uint8" | "int32" | "int64";
 
 export type EmitKind = LossKind | "sgd" | "adamw";
 
-export function emitFile(kind: EmitKind, values: EmitValues): { nodes: number; bytes: number } {
+export function emitFile(kind: EmitKind, values: EmitValues, dump?: string): { nodes: number; bytes: number } {
+  const observe = dump === undefined ? undefined : dumpInto(dump);
   const model = emitModel(kind, emitOptions(values));
+  observe?.(kind, () => model);
   const chunks = encodeModelChunks(model);
   writeFileAtomically(values.out, chunks, { force: values.force ?? false });
   return { nodes: model.graph.nodes.length, bytes: chunks.reduce((sum, chunk) => sum + chunk.length, 0) };

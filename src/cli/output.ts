@@ -5,18 +5,22 @@ import type { Result } from "./command.ts";
 export interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
+  /** Folder of `--dump`. */
+  readonly dump?: string | undefined;
 }
 
 export class Output {
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly dump: string | undefined;
   /** Text of the progress line now on the terminal. */
   #line = "";
   #lastPlain = 0;
 
-  constructor({ json, quiet }: OutputOptions) {
+  constructor({ json, quiet, dump }: OutputOptions) {
     this.json = json;
     this.quiet = quiet;
+    this.dump = dump;
   }
 
   /** The result of a command: the one thing on stdout. */

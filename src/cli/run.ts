@@ -13,6 +13,7 @@ import { checkedValues, type RawValues } from "./values.ts";
 export const globalOptions = {
   json: { kind: "flag", describe: "print one JSON document, an error too" },
   quiet: { kind: "flag", describe: "no progress", short: "q" },
+  dump: { kind: "text", describe: "folder for the model after each phase, as text and .onnx" },
 } as const satisfies OptionSpecs;
 
 export async function runCommandLine(args: readonly string[]): Promise<number> {
@@ -37,8 +38,12 @@ async function parseAndRun(args: readonly string[]): Promise<number> {
   }).parseAsync();
   if (chosen === undefined) return 0; // The help or the completion was printed.
   const { command, raw } = chosen;
-  const { json = false, quiet = false } = checkedValues(raw, globalOptions);
-  const output = new Output({ json, quiet });
+  const { json = false, quiet = false, dump } = checkedValues(raw, globalOptions);
+  if (dump !== undefined && command.builds !== true) {
+    const building = commands.filter(({ builds }) => builds).map(({ name }) => name);
+    throw usageError(`--dump: \`ohemgen ${command.name}\` builds no graphs`, `It goes with: ${building.join(", ")}.`);
+  }
+  const output = new Output({ json, quiet, dump });
   const argument = checkedArgument(command, raw);
   try {
     const result = await command.run(checkedValues(raw, command.options), argument, output);

@@ -35,6 +35,8 @@ export interface RunRequest extends DataFolders {
   readonly attach: AttachOptions;
   readonly run: string;
   readonly resume: boolean;
+  /** Folder for the model after each phase of attaching it. */
+  readonly dump?: string | undefined;
   readonly validation: DataFolders | undefined;
   readonly labelMap: string | undefined;
   readonly settings: SettingsRequest;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type AttachResult, attach } from "../attach/attach.ts";
 import type { Manifest } from "../attach/manifest.ts";
 import type { AttachOptions } from "../attach/options.ts";
+import { dumpInto } from "../files/dump.ts";
 import { readModelFile } from "../files/model-file.ts";
 import { completeManifest, readManifest, readTrainingFolder, type Source, sha256, type TrainingFolder, writeTrainingFolder } from "../files/training-folder.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
@@ -24,6 +25,8 @@ interface SourceContext {
   readonly labelMap: LabelMap | null;
   /** What will run the graphs; a model is attached for it. */
   readonly provider: Provider;
+  /** Folder for the model after each phase of attaching it. */
+  readonly dump?: string | undefined;
 }
 
 /** Name of the training folder inside a run folder. */
@@ -33,11 +36,12 @@ const attachedFolder = "model.train";
  * @param attachOptions of the command line; a training folder has its own and takes none
  * @throws OhemgenError as `attach` and `readTrainingFolder`; E420 where a run that is taken up has other graphs
  */
-export function openTrainingSource(path: string, attachOptions: AttachOptions, { run, labelMap, provider }: SourceContext): TrainingSource {
+export function openTrainingSource(path: string, attachOptions: AttachOptions, { run, labelMap, provider, dump }: SourceContext): TrainingSource {
   // The seed is the run's too.
   const asked = Object.keys(attachOptions).some((name) => name !== "seed");
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
     if (asked) throw usageError("options of `ohemgen attach` go with a model, not with a training folder", `${path} is attached already.`);
+    if (dump !== undefined) throw usageError("--dump goes with a model, not with a training folder", `${path} is attached already.`);
     const folder = readTrainingFolder(path);
     return { manifest: folder.manifest, open: () => folder };
   }
@@ -49,8 +53,9 @@ export function openTrainingSource(path: string, attachOptions: AttachOptions, {
     if (present.source.sha256 !== source.sha256) throw otherGraphs(dir, "they were made from another model");
     return { manifest: present, open: () => readTrainingFolder(dir) };
   }
+  const observe = dump === undefined ? undefined : dumpInto(dump);
   const result = named(
-    inModel(path, () => attach(model, { ...(provider === "cpu" ? {} : { provider }), ...attachOptions })),
+    inModel(path, () => attach(model, { ...(provider === "cpu" ? {} : { provider }), ...attachOptions }, observe)),
     labelMap,
   );
   const manifest = completeManifest(dir, result, source);

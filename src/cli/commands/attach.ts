@@ -21,11 +21,12 @@ export const attachCommand = defineCommand({
     ["ohemgen attach model.onnx --reset-head 5 --train 'classifier.*'", "a new last layer for 5 classes of your own, trained alone"],
     ["ohemgen attach model.onnx --logits out --aux aux=0.4", "two heads"],
   ],
-  async run(values, path): Promise<Result> {
+  builds: true,
+  async run(values, path, { dump }): Promise<Result> {
     const options = attachOptions(values);
     const { attachFile } = await import("../attach-file.ts");
     const dryRun = values["dry-run"] ?? false;
-    const { dir, manifest } = attachFile(path, { out: values.out, force: values.force ?? false, dryRun, options });
+    const { dir, manifest } = attachFile(path, { out: values.out, force: values.force ?? false, dryRun, options, dump });
     return { document: { dir, dryRun, manifest }, text: describeAttach(manifest, dir, dryRun) };
   },
 });

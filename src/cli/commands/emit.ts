@@ -34,9 +34,10 @@ export const emitCommand = defineCommand({
     ["ohemgen emit ohem-lovasz --logits-shape N,19,H,W -o loss.onnx", "19 classes, any size"],
     ["ohemgen emit adamw --weight-decay 0.05 -o adamw.onnx", "vectors of any length"],
   ],
-  async run(values, kind): Promise<Result> {
+  builds: true,
+  async run(values, kind, { dump }): Promise<Result> {
     const { emitFile } = await import("../emit-file.ts");
-    const { nodes, bytes } = emitFile(kind as EmitKind, values);
+    const { nodes, bytes } = emitFile(kind as EmitKind, values, dump);
     return { document: { file: values.out, nodes, bytes }, text: `${values.out}: ${count(nodes)} nodes, ${count(bytes)} bytes` };
   },
 });

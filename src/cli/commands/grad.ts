@@ -18,9 +18,10 @@ export const gradCommand = defineCommand({
     ["ohemgen grad model.onnx --of loss --wrt image -o grad.onnx", "how the loss changes with the picture"],
     ["ohemgen grad model.onnx --of logits --wrt head.weight --wrt head.bias -o grad.onnx", "two weights"],
   ],
-  async run(values, path): Promise<Result> {
+  builds: true,
+  async run(values, path, { dump }): Promise<Result> {
     const { gradientFile } = await import("../gradient-file.ts");
-    const { nodes, bytes, of, wrt } = gradientFile(path, values);
+    const { nodes, bytes, of, wrt } = gradientFile(path, { ...values, dump });
     const zeros = wrt.filter(({ zero }) => zero).map(({ name }) => name);
     const lines = [`${values.out}: ${count(nodes)} nodes, ${count(bytes)} bytes`];
     if (zeros.length > 0) lines.push(`always 0, because they do not reach ${of.name}: ${zeros.join(", ")}`);

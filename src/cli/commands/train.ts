@@ -59,6 +59,7 @@ export const trainCommand = defineCommand({
     ["ohemgen train model.train --images img --masks msk -o run --resume", "go on after an interruption"],
     ["ohemgen train model.onnx --images img --masks msk --label-map cityscapes --optimizer adamw", "straight from a model"],
   ],
+  builds: true,
   async run(values, source, output): Promise<Result> {
     const [images, masks] = [values["val-images"], values["val-masks"]];
     if ((images === undefined) !== (masks === undefined)) throw usageError("--val-images and --val-masks belong together", "Give both or none.");
@@ -68,6 +69,7 @@ export const trainCommand = defineCommand({
       attach: attachOptions(values),
       run: values.out ?? defaultRunFolder(source),
       resume: values.resume ?? false,
+      dump: output.dump,
       images: values.images,
       masks: values.masks,
       validation: images === undefined || masks === undefined ? undefined : { images, masks },
