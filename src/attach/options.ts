@@ -61,6 +61,8 @@ export interface AttachOptions {
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
   readonly channelOrder?: "rgb" | "bgr";
+  /** For whoever writes the graphs: large tensors in data files beside them; default: from 1.5 GB on. */
+  readonly externalData?: boolean;
   /** Which runtime provider the graphs are made for; default: any. */
   readonly provider?: Provider;
   /** Make cheap activations again in the backward pass instead of keeping them; default: keep. */

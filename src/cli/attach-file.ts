@@ -24,6 +24,6 @@ export function attachFile(path: string, { out, force, dryRun, options, dump }: 
   const { bytes, model } = readModelFile(path);
   const result = inModel(path, () => attach(model, options, observe));
   const source = { path, sha256: sha256(bytes) };
-  const manifest = dryRun ? completeManifest(dir, result, source) : writeTrainingFolder(dir, result, source, { force });
+  const manifest = dryRun ? completeManifest(dir, result, source) : writeTrainingFolder(dir, result, source, { force, externalData: options.externalData });
   return { dir, manifest };
 }

@@ -36,6 +36,7 @@ export const attachFlags = {
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
   for: { kind: "text", group: form, choices: providers, describe: "execution provider that operators are chosen for", preset: "any" },
   "checkpoint-activations": { kind: "flag", group: form, describe: "less memory, more time: make cheap activations again in the backward pass" },
+  "external-data": { kind: "flag", group: form, describe: "large tensors in files of their own, NAME.onnx.data", preset: "from 1.5 GB on" },
   "class-names": { kind: "text", group: record, describe: "file with a class name per line, and its colour if you like: road #804080" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
@@ -66,6 +67,7 @@ export function attachOptions(values: AttachValues): AttachOptions {
     mean: values.mean,
     std: values.std,
     channelOrder: values["channel-order"],
+    externalData: values["external-data"],
     provider: values.for,
     checkpointActivations: values["checkpoint-activations"],
   });

@@ -93,6 +93,7 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   mean: numbers,
   std: numbers,
   channelOrder: choice("rgb", "bgr"),
+  externalData: { type: "boolean" },
   provider: choice(...providers),
   checkpointActivations: { type: "boolean" },
 };

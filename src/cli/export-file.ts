@@ -20,18 +20,21 @@ export interface ExportOptions {
   /** The moving average instead of the parameters themselves. */
   readonly ema?: boolean | undefined;
   readonly force: boolean;
+  /** Large tensors of the model in a data file beside it. */
+  readonly externalData?: boolean | undefined;
 }
 
-export function exportFile(dir: string, { out, checkpoint, model, ema = false, force }: ExportOptions): Exported & { readonly tensors: number } {
+export function exportFile(dir: string, { out, checkpoint, model, ema = false, force, externalData }: ExportOptions): Exported & { readonly tensors: number } {
   const onnx = out.endsWith(".onnx");
   if (!onnx && !out.endsWith(".safetensors")) throw usageError(`-o ${out}: the ending must be .onnx or .safetensors`);
   const folder = readTrainingFolder(dir);
   const values = trainedTensors(folder.manifest, stateAt(folder, checkpoint), { ema });
   if (!onnx) {
+    if (externalData) throw usageError(`--external-data goes with a model: ${out} has the weights alone`);
     writeFileAtomically(out, safetensorsChunks(values), { force });
     return { files: [out], tensors: values.size, added: [] };
   }
-  return { ...exportModel(folder, values, out, { model, force }), tensors: values.size };
+  return { ...exportModel(folder, values, out, { model, force, externalData }), tensors: values.size };
 }
 
 export interface Exported {
@@ -44,12 +47,12 @@ export function exportModel(
   folder: Pick<TrainingFolder, "dir" | "manifest">,
   values: ReadonlyMap<string, Tensor>,
   out: string,
-  { model, force }: { readonly model?: string | undefined; readonly force: boolean },
+  { model, force, externalData }: Pick<ExportOptions, "model" | "force" | "externalData">,
 ): Exported {
   const numbers = new Map([...values].map(([name, tensor]) => [name, tensorNumbers(tensor) as Float32Array]));
   const source = sourceModel(folder, model);
   const edits = editsOf(folder.manifest, source);
-  const files = writePatchedModel(source, numbers, out, { force, edits });
+  const files = writePatchedModel(source, numbers, out, { force, edits, externalData });
   return { files, added: edits.flatMap(({ added }) => [...added.keys()]) };
 }
 

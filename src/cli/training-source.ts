@@ -60,11 +60,11 @@ export function openTrainingSource(path: string, attachOptions: AttachOptions, {
   );
   const manifest = completeManifest(dir, result, source);
   if (present !== undefined && JSON.stringify(present) !== JSON.stringify(manifest)) throw otherGraphs(dir, "they were made with other options");
-  return { manifest, open: () => (present === undefined ? writtenFolder(dir, result, source) : readTrainingFolder(dir)) };
+  return { manifest, open: () => (present === undefined ? writtenFolder(dir, result, source, attachOptions.externalData) : readTrainingFolder(dir)) };
 }
 
-function writtenFolder(dir: string, result: AttachResult, source: Source): TrainingFolder {
-  writeTrainingFolder(dir, result, source, { force: true });
+function writtenFolder(dir: string, result: AttachResult, source: Source, externalData: boolean | undefined): TrainingFolder {
+  writeTrainingFolder(dir, result, source, { force: true, externalData });
   return readTrainingFolder(dir);
 }
 

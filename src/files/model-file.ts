@@ -3,9 +3,10 @@
 import { chmodSync, closeSync, copyFileSync, existsSync, fsyncSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Model } from "../ir/graph.ts";
-import { decodeProto } from "../proto/codec.ts";
+import { decodeProto, joinChunks } from "../proto/codec.ts";
 import { modelFromProto } from "../proto/decode.ts";
 import { editModel, type ModelEdits } from "../proto/edit.ts";
+import { largestInside, moveOutside } from "../proto/external-file.ts";
 import type { ModelProto } from "../proto/messages.ts";
 import { type ExternalPatch, type PatchedModel, patchTensors } from "../proto/patch.ts";
 import { OhemgenError } from "../support/errors.ts";
@@ -80,6 +81,8 @@ function inFile<T>(path: string, work: () => T): T {
 export interface PatchedModelOptions extends WriteOptions {
   /** Made before the numbers are put in, one set after the other. */
   readonly edits?: readonly ModelEdits[];
+  /** Large tensors that are inside in a data file of the copy; default: where it is larger than 1.5 GB. */
+  readonly externalData?: boolean | undefined;
 }
 
 /**
@@ -90,17 +93,22 @@ export interface PatchedModelOptions extends WriteOptions {
  */
 export function writePatchedModel(sourcePath: string, values: ReadonlyMap<string, Float32Array>, outPath: string, options: PatchedModelOptions = {}): string[] {
   const source = readInput(sourcePath);
-  const { edits = [] } = options;
+  const { edits = [], externalData } = options;
   const bytes = edits.length === 0 ? source : editModel(source, ...edits);
-  const { model, dataFiles } = patchFile(sourcePath, bytes, values, outPath);
+  const { model: whole, dataFiles } = patchFile(sourcePath, bytes, values, outPath);
   const copies = dataFiles.filter(({ copied }) => copied);
-  const outputs = [...copies.map(({ to }) => join(dirname(outPath), to)), outPath];
+  const size = whole.reduce((sum, chunk) => sum + chunk.length, 0);
+  const moved = (externalData ?? size > largestInside) ? moveOutside(joinChunks(whole), freeName(outPath, dataFiles)) : undefined;
+  const { model, data } = moved ?? { model: whole, data: [] };
+  const dataPath = data.length > 0 ? [join(dirname(outPath), freeName(outPath, dataFiles))] : [];
+  const outputs = [...copies.map(({ to }) => join(dirname(outPath), to)), ...dataPath, outPath];
   const inputs = [sourcePath, ...dataFiles.map(({ from }) => externalPath(sourcePath, from))];
   for (const output of outputs) refuseInput(output, inputs);
   for (const output of outputs) refuseExisting(output, options.force ?? false);
   for (const { from, to, patches } of copies) {
     copyPatched(externalPath(sourcePath, from), join(dirname(outPath), to), patches, options);
   }
+  for (const path of dataPath) writeFileAtomically(path, data, options);
   writeFileAtomically(outPath, model, options);
   return outputs;
 }
@@ -164,6 +172,15 @@ function planDataFiles(sourcePath: string, outPath: string, { external, referenc
     const suffix = count++ === 0 ? "" : `.${count}`;
     return { from, to: `${basename(outPath)}.data${suffix}`, copied: true, patches };
   });
+}
+
+/** A name for a further data file of the copy. */
+function freeName(outPath: string, dataFiles: readonly DataFile[]): string {
+  const taken = new Set(dataFiles.map(({ to }) => to));
+  const first = `${basename(outPath)}.data`;
+  let name = first;
+  for (let i = 2; taken.has(name); i++) name = `${first}.${i}`;
+  return name;
 }
 
 function realFolder(path: string): string {

@@ -11,6 +11,7 @@ import { type Manifest, manifestFormat } from "../attach/manifest.ts";
 import type { Model } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { encodeModelChunks } from "../proto/encode.ts";
+import { ExternalFile, largeBytes, largestInside } from "../proto/external-file.ts";
 import { decodeSafetensors, safetensorsPieces } from "../proto/safetensors.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { type FileContent, refuseFolder, type WriteOptions, writeFolderAtomically } from "./atomic.ts";
@@ -21,7 +22,8 @@ export type GraphName = (typeof graphNames)[number];
 
 const manifestFile = "manifest.json";
 const stateFile = "state.safetensors";
-const allFiles: readonly string[] = [...graphNames.map((name) => `${name}.onnx`), stateFile, manifestFile];
+const dataFile = (name: GraphName): string => `${name}.onnx.data`;
+const allFiles: readonly string[] = [...graphNames.flatMap((name) => [`${name}.onnx`, dataFile(name)]), stateFile, manifestFile];
 /** What `ohemgen tune` leaves in a folder: goes with it when it is replaced. */
 const tunedFrom = "untuned";
 
@@ -52,20 +54,32 @@ export function refuseTrainingFolder(dir: string, options: WriteOptions): void {
   refuseFolder(dir, allFiles, { ...options, replaceable: [tunedFrom] });
 }
 
+export interface FolderWriteOptions extends WriteOptions {
+  /** Large tensors of a graph in a data file beside it; default: where they are more than 1.5 GB. */
+  readonly externalData?: boolean | undefined;
+}
+
 /** Completes what `attach` made with what only the disk knows, and writes it. */
-export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, options: WriteOptions = {}): Manifest {
+export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, { externalData, ...options }: FolderWriteOptions = {}): Manifest {
   const manifest = completeManifest(dir, result, source);
   const files = new Map<string, FileContent>();
-  for (const name of graphNames) files.set(`${name}.onnx`, encodedWhenRead(result.graphs[name]));
+  for (const name of graphNames) {
+    const model = result.graphs[name];
+    const large = largeBytes(model.graph);
+    const data = large > 0 && (externalData ?? large > largestInside) ? new ExternalFile(dataFile(name)) : undefined;
+    files.set(`${name}.onnx`, encodedWhenRead(model, data));
+    // Filled while the model is written, which comes first.
+    if (data !== undefined) files.set(data.location, data.pieces);
+  }
   files.set(stateFile, safetensorsPieces(result.stateInPieces));
   files.set(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
-  writeFolderAtomically(dir, files, { ...options, replaceable: [tunedFrom] });
+  writeFolderAtomically(dir, files, { ...options, replaceable: [...allFiles, tunedFrom] });
   return manifest;
 }
 
 /** Encoded when its turn to be written comes, so that one graph's bytes are there at a time. */
-function* encodedWhenRead(model: Model): Generator<Uint8Array, void, undefined> {
-  yield* encodeModelChunks(model);
+function* encodedWhenRead(model: Model, data: ExternalFile | undefined): Generator<Uint8Array, void, undefined> {
+  yield* encodeModelChunks(model, data === undefined ? {} : { external: data.place });
 }
 
 export function completeManifest(dir: string, { manifest }: AttachResult, source: Source): Manifest {

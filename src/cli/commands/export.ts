@@ -12,6 +12,7 @@ export const exportCommand = defineCommand({
     checkpoint: { kind: "text", describe: "checkpoint to export", preset: "the initial state" },
     ema: { kind: "flag", describe: "the moving average of the weights (attach --ema)" },
     model: { kind: "text", describe: "the original model", preset: "where the manifest says" },
+    "external-data": { kind: "flag", describe: "large tensors of the model in a file of their own, NAME.onnx.data", preset: "from 1.5 GB on" },
     force: { kind: "flag", describe: "replace an existing file" },
   },
   examples: [
@@ -20,7 +21,7 @@ export const exportCommand = defineCommand({
   ],
   async run(values, dir): Promise<Result> {
     const { exportFile } = await import("../export-file.ts");
-    const { files, tensors, added } = exportFile(dir, { ...values, force: values.force ?? false });
+    const { files, tensors, added } = exportFile(dir, { ...values, force: values.force ?? false, externalData: values["external-data"] });
     const more = added.length === 0 ? "" : `\n${plural(added.length, "initializer")} added to the model: ${added.join(", ")}`;
     return { document: { files, tensors, added }, text: `${plural(tensors, "tensor")} written to ${files.join(", ")}${more}` };
   },
