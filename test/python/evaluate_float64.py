@@ -323,4 +323,5 @@ def main():
     json.dump(shapes, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
