@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { randomStream } from "../../src/support/random.ts";
 import { type JournalEvent, readJournal } from "../../src/train/journal.ts";
@@ -36,18 +37,41 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs the command and sends a signal after a while. */
-function runFor(args: readonly string[], milliseconds: number, signal: NodeJS.Signals): Promise<Ended> {
+interface Killed extends Ended {
+  /** Milliseconds from the start of the process to the event that training begins; undefined where it was killed before. */
+  readonly started: number | undefined;
+  /** Milliseconds of the process. */
+  readonly lived: number;
+}
+
+/** When to kill: so many milliseconds after the process began, or after so many steps of its training. */
+interface Moment {
+  readonly steps?: number;
+  readonly milliseconds: number;
+}
+
+/** Runs the command, whose events say how far it is, and kills it. */
+function killedAt(args: readonly string[], moment?: Moment): Promise<Killed> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [main, ...args], { cwd: place.dir, stdio: ["ignore", "ignore", "pipe"] });
+    const began = performance.now();
+    const child = spawn(process.execPath, [main, ...args, "--json"], { cwd: place.dir, stdio: ["ignore", "ignore", "pipe"] });
+    let timer: NodeJS.Timeout | undefined;
+    const arm = (): void => {
+      if (moment !== undefined) timer ??= setTimeout(() => child.kill("SIGKILL"), moment.milliseconds);
+    };
+    if (moment?.steps === undefined) arm();
     let stderr = "";
-    child.stderr.on("data", (text) => {
-      stderr += text;
+    let started: number | undefined;
+    let steps = 0;
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      stderr += `${line}\n`;
+      if (line.includes('"event":"start"')) started = performance.now() - began;
+      if (line.includes('"event":"step"')) steps++;
+      if (started !== undefined && steps >= (moment?.steps ?? Number.POSITIVE_INFINITY)) arm();
     });
-    const timer = setTimeout(() => child.kill(signal), milliseconds);
-    child.on("exit", (code, by) => {
+    child.on("close", (code, by) => {
       clearTimeout(timer);
-      resolve({ code, signal: by, stderr });
+      resolve({ code, signal: by, stderr, started, lived: performance.now() - began });
     });
   });
 }
@@ -80,20 +104,28 @@ describe("kill -9", () => {
   test(
     `${kills} times at random moments`,
     async () => {
-      const began = performance.now();
-      expect(place.run(...command("whole"))).toMatchObject({ code: 0, stderr: "" });
-      const whole = performance.now() - began;
+      const loud = (out: string): string[] => command(out).filter((text) => text !== "--quiet");
+      const whole = await killedAt(loud("whole"));
+      expect(whole.code, whole.stderr).toBe(0);
+      const { started = 0, lived } = whole;
       const random = randomStream(long ? Date.now() : 5);
-      const moments: number[] = [];
+      const ends: number[] = [];
+      let early = 0;
       for (let i = 0; i < kills; i++) {
-        // Anywhere from the start of the process to a few steps into the training.
-        const after = random.between(0, Math.min(whole, 2000) * 1.1);
-        const { code, signal, stderr } = await runFor([...command("killed"), "--resume"], after, "SIGKILL");
-        expect(signal === "SIGKILL" || code === 0, stderr).toBe(true);
-        moments.push(reached("killed"));
+        // One in five falls anywhere in the start of the process and of the run. The others divide what is left of the
+        // run, whatever the pace of the machine; the time on top lets them fall anywhere within a step and its saving.
+        const [left, share] = [steps - reached("killed"), kills - i + 1];
+        const atStart = { milliseconds: random.between(0, started) };
+        const later = { steps: Math.floor(random.between(0, (1.5 * left) / share)), milliseconds: random.between(0, (1.5 * (lived - started)) / steps) };
+        const killed = await killedAt([...loud("killed"), "--resume"], i % 5 === 4 ? atStart : later);
+        expect(killed.signal, killed.stderr).toBe("SIGKILL");
+        if (killed.started === undefined) early++;
+        ends.push(reached("killed"));
       }
-      if (long) expect(moments.at(-1)).toBeLessThan(steps);
-      process.stderr.write(`killed at steps ${moments.join(", ")} of ${steps}\n`);
+      process.stderr.write(`killed at steps ${ends.join(", ")} of ${steps}; ${early} of ${kills} before training began\n`);
+      // Four of five wait for the start, and hardly two of those find the run at one step.
+      expect(early).toBeLessThanOrEqual(kills / 5);
+      expect(new Set(ends).size).toBeGreaterThanOrEqual(kills / 2);
       expect(place.run(...command("killed"), "--resume")).toMatchObject({ code: 0, stderr: "" });
       const files = ["best.onnx", "best.safetensors", "last.safetensors", "previous.safetensors"];
       for (const name of files) expect(readFileSync(place.path(`killed/${name}`)).equals(readFileSync(place.path(`whole/${name}`))), name).toBe(true);

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodeMask } from "../../src/train/images.ts";
+import { decodeMask, decodePicture } from "../../src/train/images.ts";
 import { readJournal } from "../../src/train/journal.ts";
 import { demo, demoModel, type Workplace, workplace } from "./command.ts";
 
@@ -88,6 +88,42 @@ describe("eval and predict", () => {
     // Upsampling rounds differently in the graph and outside: a few pixels on borders may change class.
     const different = counts.flat().reduce((sum, value, i) => sum + Math.abs(value - document.confusion.flat()[i]), 0);
     expect(different).toBeLessThanOrEqual(10);
+  });
+
+  test("-o writes the same scores, and each image beside its label and its prediction", async () => {
+    const { code, stdout } = place.run("eval", "t", ...data, "-o", "seen", "--json", "--quiet");
+    expect(code).toBe(0);
+    expect(readFileSync(place.path("seen/scores.json"), "utf8")).toBe(stdout);
+    expect(readdirSync(place.path("seen")).sort()).toEqual(["pictures", "scores.json"]);
+    expect(readdirSync(place.path("seen/pictures"))).toEqual(["street-01.png", "street-02.png", "street-03.png"]);
+    const { classColours } = JSON.parse(readFileSync(place.path("t/manifest.json"), "utf8"));
+    const at = (rgb: Uint8Array, pixel: number): number[] => [...rgb.subarray(pixel * 3, pixel * 3 + 3)];
+    let right = 0;
+    for (const name of readdirSync(place.path("seen/pictures"))) {
+      const sheet = await decodePicture(readFileSync(place.path(`seen/pictures/${name}`)), name);
+      const picture = await decodePicture(readFileSync(place.path(`img/${name}`)), name);
+      const { labels } = await decodeMask(readFileSync(place.path(`msk/${name}`)), name);
+      const { width, height } = picture;
+      // Three beside each other, 6 pixels of white around each.
+      expect([sheet.width, sheet.height]).toEqual([3 * width + 24, height + 12]);
+      labels.forEach((label, i) => {
+        const pixel = (column: number): number => (6 + Math.floor(i / width)) * sheet.width + 6 + column * (width + 6) + (i % width);
+        if (at(sheet.rgb, pixel(0)).join() !== at(picture.rgb, i).join()) throw new Error(`${name}: pixel ${i} is not the image's`);
+        if (label >= classColours.length) return;
+        if (at(sheet.rgb, pixel(1)).join() !== classColours[label].join()) throw new Error(`${name}: pixel ${i} is not the label's`);
+        if (at(sheet.rgb, pixel(2)).join() === classColours[label].join()) right++;
+      });
+    }
+    const { confusion } = JSON.parse(stdout) as { confusion: readonly (readonly number[])[] };
+    expect(right).toBe(confusion.reduce((sum, row, i) => sum + (row[i] as number), 0));
+  });
+
+  test("an existing folder stays unless it is to be replaced, and a failure leaves none", () => {
+    expect(place.run("eval", "t", ...data, "-o", "seen")).toMatchObject({ code: 1, stderr: expect.stringContaining("E110") });
+    expect(place.run("eval", "t", ...data, "-o", "seen", "--force", "--quiet").code).toBe(0);
+    const names = place.names();
+    expect(place.run("eval", "t", "--images", "img", "--masks", "nowhere", "-o", "other").code).toBe(1);
+    expect(place.names()).toEqual(names);
   });
 
   test("a table for people", () => {
