@@ -80,7 +80,7 @@ def train(folder, options):
             samples.append(memory)
             loads.append(os.getloadavg()[0])
         time.sleep(1)
-    if process.returncode != 0:
+    if process.returncode not in (0, 130):  # 130: ended by Ctrl-C, and what it did until then counts.
         raise SystemExit(f"the run ended with {process.returncode}")
     events = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return [event for event in events if event["event"] == "step"], samples, loads, time.monotonic() - began

@@ -120,6 +120,9 @@ describe("in a browser", () => {
     for (const colours of await coloursDrawn(page)) expect(colours).toBeGreaterThan(10);
     const loaded = await page.evaluate(() => [...document.images].map(({ naturalWidth, alt }) => naturalWidth > 0 && alt !== ""));
     expect(loaded).toEqual(new Array(6).fill(true));
+    // Without a cursor the legend has the last numbers.
+    const legend = await page.locator("#chart-miou .u-legend").innerText();
+    expect(legend.replace(/\s+/g, " ")).toMatch(/step ?100 ?mIoU ?0\.\d+ ?pixel accuracy ?0\.\d+/);
     expect(await wide(page)).toBe(false);
     expect(complaints).toEqual([]);
     await page.context().close();

@@ -149,14 +149,19 @@ const draw = () => {
   for (const { id, series, range } of charts) {
     const place = document.getElementById("chart-" + id);
     const axis = { stroke: colour("--muted"), font: "12px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
-    const format = (value) => value == null ? "" : Math.abs(value) >= 0.001 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+    const format = (value) => value == null ? "–" : Math.abs(value) >= 0.001 || value === 0 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+    // Where no cursor chooses a step, the last numbers stand beside the names.
+    const legend = (plot, value, index, at) => {
+      const number = at == null ? (plot.data[index] ?? []).findLast((other) => other != null) : value;
+      return index === 0 ? String(number ?? "–") : format(number);
+    };
     shown.push(new uPlot({
       width: place.clientWidth, height: 240,
       scales: { x: { time: false }, ...(range ? { y: { range } } : {}) },
-      axes: [{ ...axis, label: "step", labelFont: axis.font, labelSize: 22 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => format(tick)) }],
+      axes: [{ ...axis, size: 32, label: "step", labelFont: axis.font, labelSize: 22 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => format(tick)) }],
       cursor: { points: { size: 6 } },
-      series: [{ label: "step", value: (_, step) => step == null ? "" : String(step) }, ...series.map(({ label, colour: name, width, points }) => ({
-        label, stroke: colour(name), width, spanGaps: true, value: (_, value) => format(value),
+      series: [{ label: "step", value: legend }, ...series.map(({ label, colour: name, width, points }) => ({
+        label, stroke: colour(name), width, spanGaps: true, value: legend,
         points: { show: points, size: 6, fill: colour(name) },
       }))],
     }, uPlot.join(series.map(({ steps, values }) => [steps, values])), place));
