@@ -106,13 +106,16 @@ interface OpenedData {
 
 function openData({ training, validation }: TrainingRequest, layout: Layout): OpenedData {
   const files = new Map<string, Blob>();
-  const pairOf = ({ stem, image, mask }: FilePair): Pair => {
-    const [imagePath, maskPath] = [`image ${stem}`, `mask ${stem}`];
-    files.set(imagePath, image).set(maskPath, mask);
-    return { stem, image: imagePath, mask: maskPath };
-  };
-  const spec = (pairs: readonly FilePair[]) => ({ pairs: pairs.map(pairOf), layout, labelMap: null });
-  const specs = { training: spec(training), evaluation: spec(validation) };
+  // Both sets may have files of one name.
+  const pairOf =
+    (set: string) =>
+    ({ stem, image, mask }: FilePair): Pair => {
+      const [imagePath, maskPath] = [`${set} image ${stem}`, `${set} mask ${stem}`];
+      files.set(imagePath, image).set(maskPath, mask);
+      return { stem, image: imagePath, mask: maskPath };
+    };
+  const spec = (set: string, pairs: readonly FilePair[]) => ({ pairs: pairs.map(pairOf(set)), layout, labelMap: null });
+  const specs = { training: spec("training", training), evaluation: spec("validation", validation) };
   const pictures = browserPictures(files);
   const decoder = new Decoder(specs, pictures, cacheLimit);
   const pool: DecodePool = {
