@@ -17,7 +17,10 @@ export function haveBrowser(): boolean {
 /** A test that needs a browser. */
 export const browserTest = test.skipIf(!haveBrowser());
 
-export async function openBrowser(): Promise<Browser> {
+/** WebGPU without a GPU. */
+export const softwareGpu = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+export async function openBrowser(more: readonly string[] = []): Promise<Browser> {
   if (found === undefined) throw new Error("no browser: use browserTest");
-  return chromium.launch({ executablePath: found, args: ["--no-sandbox", "--headless"] });
+  return chromium.launch({ executablePath: found, args: ["--no-sandbox", "--headless", ...more] });
 }

@@ -1,12 +1,16 @@
 /** A network of two convolutions for 32 × 32 pictures and three classes, and pictures whose classes it can learn: for devices that are slow. */
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { encode } from "fast-png";
 import type { Model } from "../src/ir/graph.ts";
+import { encodeModel } from "../src/proto/encode.ts";
+import { loadModel } from "../src/proto/load.ts";
 import { randomStream } from "../src/support/random.ts";
 import { constant, graphOf, modelOf, node, value } from "./passes/compare.ts";
 
 const side = 32;
-export const classes = 3;
+const classes = 3;
 
 /** Image [1,3,32,32] → logits [1,3,16,16]. */
 export function smallNet(): Model {
@@ -33,29 +37,45 @@ export function smallNet(): Model {
     node("Relu", [hidden], [active]),
     node("Conv", [active, weights("last.weight", [classes, 6, 3, 3]), weights("last.bias", [classes])], [logits], convolution(1)),
   ];
-  return modelOf(graphOf([image], nodes, [logits]));
+  // As a file: there its weights are initializers.
+  return loadModel(encodeModel(modelOf(graphOf([image], nodes, [logits]))));
 }
 
-export interface PicturePair {
-  readonly name: string;
-  readonly image: Uint8Array;
-  readonly mask: Uint8Array;
+export interface SmallData {
+  readonly folder: string;
+  /** Files; the pictures are in the folders `images` and `masks`. */
+  readonly model: string;
+  readonly images: readonly string[];
+  readonly masks: readonly string[];
+}
+
+/** The network and `count` pictures as files. */
+export function writeSmallData(folder: string, count: number): SmallData {
+  const written = { folder, model: join(folder, "small.onnx"), images: [] as string[], masks: [] as string[] };
+  writeFileSync(written.model, encodeModel(smallNet()));
+  for (const kind of ["images", "masks"] as const) mkdirSync(join(folder, kind));
+  for (let i = 0; i < count; i++) {
+    const pair = bandPicture(i);
+    for (const kind of ["images", "masks"] as const) {
+      written[kind].push(join(folder, kind, `band-${i}.png`));
+      writeFileSync(join(folder, kind, `band-${i}.png`), pair[kind]);
+    }
+  }
+  return written;
 }
 
 /** PNG files: three bands of red, green and blue, their borders and noise different in each; the band is the class. */
-export function bandPictures(count: number): PicturePair[] {
-  return Array.from({ length: count }, (_, index) => {
-    const random = randomStream(8, index);
-    const [first, second] = [6 + random.below(8), 18 + random.below(8)];
-    const data = new Uint8Array(side * side * 3);
-    const labels = new Uint8Array(side * side);
-    for (let i = 0; i < labels.length; i++) {
-      const row = Math.floor(i / side);
-      const label = row < first ? 0 : row < second ? 1 : 2;
-      labels[i] = label;
-      for (let channel = 0; channel < 3; channel++) data[i * 3 + channel] = (channel === label ? 160 : 40) + random.below(60);
-    }
-    const size = { width: side, height: side, depth: 8 } as const;
-    return { name: `band-${index}.png`, image: encode({ ...size, channels: 3, data }), mask: encode({ ...size, channels: 1, data: labels }) };
-  });
+function bandPicture(index: number): { readonly images: Uint8Array; readonly masks: Uint8Array } {
+  const random = randomStream(8, index);
+  const [first, second] = [6 + random.below(8), 18 + random.below(8)];
+  const data = new Uint8Array(side * side * 3);
+  const labels = new Uint8Array(side * side);
+  for (let i = 0; i < labels.length; i++) {
+    const row = Math.floor(i / side);
+    const label = row < first ? 0 : row < second ? 1 : 2;
+    labels[i] = label;
+    for (let channel = 0; channel < 3; channel++) data[i * 3 + channel] = (channel === label ? 160 : 40) + random.below(60);
+  }
+  const size = { width: side, height: side, depth: 8 } as const;
+  return { images: encode({ ...size, channels: 3, data }), masks: encode({ ...size, channels: 1, data: labels }) };
 }
