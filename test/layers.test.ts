@@ -28,6 +28,8 @@ interface Import {
   readonly file: string;
   readonly folder: string;
   readonly specifier: string;
+  /** Gone when it is compiled. */
+  readonly typesOnly: boolean;
 }
 
 const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
@@ -37,8 +39,22 @@ const imports: Import[] = files.flatMap((file) => {
   const found = text.matchAll(
     /(?:^|\n)\s*(?:import|export)\s[^;"']*?from\s+["']([^"']+)["']|(?:^|\n)import\s+["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/g,
   );
-  return [...found].map((match) => ({ file, folder: folderOf(file), specifier: match[1] ?? match[2] ?? match[3] ?? "" }));
+  return [...found].map((match) => ({
+    file,
+    folder: folderOf(file),
+    specifier: match[1] ?? match[2] ?? match[3] ?? "",
+    typesOnly: /^\s*(import|export)\s+type\b/.test(match[0]),
+  }));
 });
+
+/** Built into Node, or running there alone. */
+function isNodeOnly(specifier: string): boolean {
+  return specifier.startsWith("node:") || builtinModules.includes(specifier) || ["onnxruntime-node", "sharp", "yargs"].includes(specifier);
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, "");
+}
 
 /** "" for a file at the top: the library's entry. */
 function folderOf(file: string): string {
@@ -67,10 +83,27 @@ describe("layers", () => {
   test("nothing below the files uses Node", () => {
     const wrong = imports.filter(({ folder, specifier }) => {
       const isNode = specifier.startsWith("node:") || builtinModules.includes(specifier);
-      // The library's entry runs in a browser too.
-      return isNode && (folder === "" || lineOf(folder) < nodeLine);
+      // The library's entry and the page run in a browser too.
+      return isNode && (folder === "" || folder === "web" || lineOf(folder) < nodeLine);
     });
     expect(wrong).toEqual([]);
+  });
+
+  test("the page and all it is bundled from use no Node", () => {
+    const reached = new Set<string>();
+    const reach = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      for (const { specifier } of imports.filter((found) => found.file === file && !found.typesOnly)) {
+        if (specifier.startsWith(".")) reach(new URL(specifier, `file:///${file}`).pathname.slice(1));
+      }
+    };
+    for (const entry of ["web/page.ts", "web/worker.ts"]) reach(entry);
+    expect(reached).toContain("train/loop.ts");
+    const used = imports.filter(({ file, typesOnly, specifier }) => reached.has(file) && !typesOnly && isNodeOnly(specifier));
+    expect(used).toEqual([]);
+    const named = [...reached].filter((file) => /\b(process|Buffer|__dirname|require)\s*[.([]/.test(withoutComments(readFileSync(source + file, "utf8"))));
+    expect(named).toEqual([]);
   });
 
   test("each package is used in one place", () => {

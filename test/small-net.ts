@@ -12,8 +12,8 @@ import { constant, graphOf, modelOf, node, value } from "./passes/compare.ts";
 const side = 32;
 const classes = 3;
 
-/** Image [1,3,32,32] → logits [1,3,16,16]. */
-export function smallNet(): Model {
+/** Image [1,3,H,W] → logits [1,3,H/2,W/2], of 32 × 32 pixels or `anySize`. */
+export function smallNet(anySize = false): Model {
   const random = randomStream(7);
   const weights = (name: string, dims: readonly number[]) => {
     const fanIn = dims.slice(1).reduce((a, b) => a * b, 1);
@@ -25,12 +25,9 @@ export function smallNet(): Model {
       Array.from({ length: count }, () => random.between(-1, 1) / Math.sqrt(fanIn)),
     );
   };
-  const [image, hidden, active, logits] = [
-    value("image", "float32", [1, 3, side, side]),
-    value("hidden", "float32", [1, 6, side / 2, side / 2]),
-    value("active", "float32", [1, 6, side / 2, side / 2]),
-    value("logits", "float32", [1, classes, side / 2, side / 2]),
-  ];
+  const size = anySize ? ["H", "W"] : [side, side];
+  const [image, hidden, active] = [value("image", "float32", [1, 3, ...size]), value("hidden"), value("active")];
+  const logits = value("logits", "float32", [1, classes, ...(anySize ? ["h", "w"] : [side / 2, side / 2])]);
   const convolution = (stride: number) => ({ attrs: { kernel_shape: [3, 3], pads: [1, 1, 1, 1], strides: [stride, stride] } });
   const nodes = [
     node("Conv", [image, weights("first.weight", [6, 3, 3, 3]), weights("first.bias", [6])], [hidden], convolution(2)),
@@ -45,14 +42,16 @@ export interface SmallData {
   readonly folder: string;
   /** Files; the pictures are in the folders `images` and `masks`. */
   readonly model: string;
+  readonly anySize: string;
   readonly images: readonly string[];
   readonly masks: readonly string[];
 }
 
 /** The network and `count` pictures as files. */
 export function writeSmallData(folder: string, count: number): SmallData {
-  const written = { folder, model: join(folder, "small.onnx"), images: [] as string[], masks: [] as string[] };
+  const written = { folder, model: join(folder, "small.onnx"), anySize: join(folder, "any-size.onnx"), images: [] as string[], masks: [] as string[] };
   writeFileSync(written.model, encodeModel(smallNet()));
+  writeFileSync(written.anySize, encodeModel(smallNet(true)));
   for (const kind of ["images", "masks"] as const) mkdirSync(join(folder, kind));
   for (let i = 0; i < count; i++) {
     const pair = bandPicture(i);

@@ -1,10 +1,10 @@
 /** The page in a real browser: it trains on both back ends, and begins with the loss that Node has. */
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { attach } from "../src/attach/attach.ts";
@@ -50,12 +50,29 @@ describe("served", () => {
     expect(page.headers.get("content-type")).toContain("text/html");
     expect(page.headers.get("cross-origin-opener-policy")).toBe("same-origin");
     expect(page.headers.get("cross-origin-embedder-policy")).toBe("require-corp");
+    // The page names its policy itself, for hosts that send no headers.
+    const own = /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(await page.text())?.[1];
+    expect(page.headers.get("content-security-policy")).toBe(`${own}; frame-ancestors 'none'`);
     const wasm = await fetch(`${url}ort/ort-wasm-simd-threaded.wasm`, { method: "HEAD" });
     expect([wasm.status, wasm.headers.get("content-type")]).toEqual([200, "application/wasm"]);
     for (const path of ["../package.json", "..%2fpackage.json", "%2e%2e/package.json", "demo/../../package.json", "ort/", "nothing"]) {
       expect((await fetch(url + path)).status, path).toBe(404);
     }
     expect((await fetch(url, { method: "POST" })).status).toBe(405);
+  });
+
+  test("without onnxruntime-web nothing is served", () => {
+    const place = join(small.folder, "package");
+    cpSync(join(root, "dist"), join(place, "dist"), { recursive: true });
+    cpSync(join(root, "package.json"), join(place, "package.json"));
+    mkdirSync(join(place, "node_modules"));
+    for (const name of ["yargs", "crc-32"]) symlinkSync(join(root, "node_modules", name), join(place, "node_modules", name));
+    const { status, stdout } = spawnSync(process.execPath, [join(place, "dist", "cli", "main.js"), "web", "--port", "0", "--json"], {
+      encoding: "utf8",
+      timeout: 20_000,
+    });
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout).error).toMatchObject({ code: "E401", hint: expect.stringContaining("npm install onnxruntime-web@") });
   });
 });
 
@@ -144,14 +161,90 @@ browserTest("WebGPU: own files, the loss falls from Node's", async () => {
   }
 });
 
-async function startOwn(page: Page, { backend, steps, rate }: Readonly<Record<"backend" | "steps" | "rate", string>>): Promise<void> {
-  await page.setInputFiles("#model", small.model);
-  await page.setInputFiles("#images", small.images);
-  await page.setInputFiles("#masks", small.masks);
+interface OwnSettings {
+  readonly backend: "webgpu" | "wasm";
+  readonly steps: string;
+  readonly rate?: string;
+  readonly model?: string;
+  /** How many pictures. */
+  readonly count?: number;
+  readonly crop?: readonly [height: string, width: string];
+}
+
+async function startOwn(page: Page, { backend, steps, rate = "0.01", model = small.model, count = 5, crop = ["", ""] }: OwnSettings): Promise<void> {
+  await page.setInputFiles("#model", model);
+  await page.setInputFiles("#images", small.images.slice(0, count));
+  await page.setInputFiles("#masks", small.masks.slice(0, count));
   await page.selectOption("#backend", backend);
   await page.fill("#steps", steps);
   await page.fill("#rate", rate);
+  await page.fill("#crop-height", crop[0]);
+  await page.fill("#crop-width", crop[1]);
   await page.click("#own button[type=submit]");
+}
+
+describe("own files", () => {
+  const about = async (settings: OwnSettings): Promise<{ readonly status: string; readonly text: string }> => {
+    let text = "";
+    const look = async (page: Page): Promise<void> => {
+      text = (await page.textContent("#about")) ?? "";
+    };
+    const { status } = await training(browser, url, (page) => startOwn(page, settings), look);
+    return { status, text };
+  };
+
+  browserTest("crops of a size that is asked for", async () => {
+    const { status, text } = await about({ backend: "wasm", steps: "2", model: small.anySize, crop: ["16", "24"] });
+    expect(status).toBe("Done after 2 steps.");
+    expect(text).toContain("on 4 pictures in crops of 16 × 24, 1 a step");
+    expect(text).toContain("mIoU is measured on 1 more");
+  });
+
+  browserTest("crops that the model does not take", async () => {
+    const { status } = await about({ backend: "wasm", steps: "2", crop: ["16", "24"] });
+    expect(status).toContain("crops of 16 × 24: these graphs take pictures of 32 × 32 [E002]");
+    expect((await about({ backend: "wasm", steps: "2", crop: ["16", ""] })).status).toContain("a crop has a height and a width [E002]");
+  });
+
+  browserTest("too few pictures to keep some apart are said to be", async () => {
+    const { status, text } = await about({ backend: "wasm", steps: "2", count: 4 });
+    expect(status).toBe("Done after 2 steps.");
+    expect(text).toContain("With fewer than 5 pictures none is kept apart");
+  });
+
+  browserTest("files dropped on the fields", async () => {
+    const drop = async (page: Page): Promise<void> => {
+      await dropOn(page, "model", [...small.images, small.model]);
+      await dropOn(page, "images", [small.model, ...small.images]);
+      await dropOn(page, "masks", small.masks);
+      expect(await page.evaluate(() => ["model", "images", "masks"].map((id) => (document.getElementById(id) as HTMLInputElement).files?.length))).toEqual([
+        1, 5, 5,
+      ]);
+      await dropOn(page, "model", small.images);
+      expect(await page.textContent("#status")).toBe("Nothing that was dropped fits there: .onnx is wanted.");
+      await page.selectOption("#backend", "wasm");
+      await page.fill("#steps", "2");
+      await page.click("#own button[type=submit]");
+    };
+    expect((await training(browser, url, drop)).status).toBe("Done after 2 steps.");
+  });
+});
+
+/** What a hand does: a script cannot drop files of the disk, but it can say what they hold. */
+async function dropOn(page: Page, field: string, paths: readonly string[]): Promise<void> {
+  const files = paths.map((path) => ({ name: basename(path), type: path.endsWith(".png") ? "image/png" : "", base64: readFileSync(path, "base64") }));
+  await page.evaluate(
+    ([id, dropped]) => {
+      const dataTransfer = new DataTransfer();
+      for (const { name, type, base64 } of dropped) {
+        dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name, { type }));
+      }
+      document.getElementById(id)?.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      // Files are read in tasks of their own.
+      return new Promise((resolve) => setTimeout(resolve, 50));
+    },
+    [field, files] as const,
+  );
 }
 
 /** The loss of the page's first batch: the same pictures, windows and initial state. */

@@ -3,6 +3,7 @@
 import type { Manifest } from "../attach/manifest.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import type { Augmentation } from "../train/augment.ts";
+import { cropSize } from "../train/crop-size.ts";
 import type { Layout } from "../train/layout.ts";
 import type { Schedule } from "../train/schedule.ts";
 import { sizeMultiple } from "../train/tiles.ts";
@@ -73,7 +74,7 @@ export function resolveSettings(request: SettingsRequest, context: SettingsConte
     seed: request.seed ?? stored?.seed ?? 0,
     batch,
     accumulate,
-    size: cropSize(request.crop, context),
+    size: cropSize(request.crop ?? stored?.size, layout, context.picture),
     augmentation: augmentation(request, stored?.augmentation),
     schedule: {
       kind: request.schedule ?? stored?.schedule.kind ?? "poly",
@@ -93,20 +94,6 @@ function augmentation({ augment, scale, flip, color }: SettingsRequest, stored: 
   if (augment === false) return { scale: [1, 1], flip: false, color: 0 };
   const present = augment === true ? undefined : stored;
   return { scale: scale ?? present?.scale ?? [0.5, 2], flip: flip ?? present?.flip ?? true, color: color ?? present?.color ?? 0.2 };
-}
-
-/** The graph's size; where it takes any, what was asked for, or the first picture's rounded down. */
-function cropSize(crop: readonly [number, number] | undefined, { layout: { height, width }, picture, stored }: SettingsContext): readonly [number, number] {
-  if (crop !== undefined) {
-    if ((height !== null && crop[0] !== height) || (width !== null && crop[1] !== width)) {
-      throw usageError(`--crop ${crop}: these graphs take pictures of ${height ?? "any"} × ${width ?? "any"}`, "Attach with --input-shape to change it.");
-    }
-    return crop;
-  }
-  if (height !== null && width !== null) return [height, width];
-  if (stored !== undefined) return stored.size;
-  const rounded = (size: number): number => Math.max(sizeMultiple, Math.floor(size / sizeMultiple) * sizeMultiple);
-  return [height ?? rounded(picture.height), width ?? rounded(picture.width)];
 }
 
 /** The order of the samples comes from these; a run cannot go on at its place in another order. */

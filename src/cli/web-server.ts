@@ -22,7 +22,15 @@ const types: Readonly<Record<string, string>> = {
   ".onnx": "application/octet-stream",
 };
 
-/** What a page needs to be isolated from other origins, without which WebAssembly has no threads. */
+/**
+ * Nothing but the page's own files is loaded, connected to or run; the page names this itself too, for other hosts.
+ * The worker, which has a policy of its own, makes the decoders of ONNX messages as code from the schema.
+ */
+const policyFor = (address: string): string =>
+  `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'${address === "/worker.js" ? " 'unsafe-eval'" : ""}; worker-src 'self'; ` +
+  "connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** Isolation from other origins is what WebAssembly needs for threads. */
 const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "X-Content-Type-Options": "nosniff" };
 
 /** Files by address. @throws OhemgenError E401 without onnxruntime-web, E100 where the page is not built. */
@@ -58,13 +66,15 @@ function runtimeFolder(): string {
 /** @throws OhemgenError E002 where the port cannot be had. */
 export function serveFiles(files: ReadonlyMap<string, string>, port: number, host: string): Promise<Server> {
   const server = createServer(({ method, url = "/" }, response) => {
-    const path = files.get(url.split("?")[0] ?? "/");
+    const [address = "/"] = url.split("?");
+    const path = files.get(address);
+    const headers = { ...isolation, "Content-Security-Policy": policyFor(address) };
     if (path === undefined || (method !== "GET" && method !== "HEAD")) {
-      response.writeHead(path === undefined ? 404 : 405, { ...isolation, "Content-Type": "text/plain" }).end(path === undefined ? "not found\n" : "GET only\n");
+      response.writeHead(path === undefined ? 404 : 405, { ...headers, "Content-Type": "text/plain" }).end(path === undefined ? "not found\n" : "GET only\n");
       return;
     }
     const body = readFileSync(path);
-    response.writeHead(200, { ...isolation, "Content-Type": types[extname(path)], "Content-Length": body.length, "Cache-Control": "no-cache" });
+    response.writeHead(200, { ...headers, "Content-Type": types[extname(path)], "Content-Length": body.length, "Cache-Control": "no-cache" });
     response.end(method === "HEAD" ? undefined : body);
   });
   return new Promise((resolve, reject) => {

@@ -29,12 +29,12 @@ function byStem(files: readonly File[], what: string): Map<string, File> {
   return result;
 }
 
-/** One pair in so many is kept to measure on. */
-const heldOut = 5;
+/** One pair in so many is kept to measure on; fewer are all trained on. */
+export const heldOut = 5;
 
-/** A fifth to measure on, spread evenly; too few pictures are measured on themselves. */
-export function split(pairs: readonly FilePair[]): { training: readonly FilePair[]; validation: readonly FilePair[]; own: boolean } {
-  if (pairs.length < heldOut) return { training: pairs, validation: pairs, own: false };
+/** A fifth to measure on, spread evenly; null where there are too few to keep any apart. */
+export function split(pairs: readonly FilePair[]): { training: readonly FilePair[]; validation: readonly FilePair[] | null } {
+  if (pairs.length < heldOut) return { training: pairs, validation: null };
   const held = (i: number): boolean => i % heldOut === heldOut - 1;
-  return { training: pairs.filter((_, i) => !held(i)), validation: pairs.filter((_, i) => held(i)), own: true };
+  return { training: pairs.filter((_, i) => !held(i)), validation: pairs.filter((_, i) => held(i)) };
 }

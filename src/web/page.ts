@@ -2,7 +2,8 @@
 
 import uPlot from "uplot";
 import { OhemgenError } from "../support/errors.ts";
-import { pairedFiles, split } from "./file-pairs.ts";
+import { acceptDrops, ignoreOtherDrops } from "./drop.ts";
+import { heldOut, pairedFiles, split } from "./file-pairs.ts";
 import type { FilePair, FromWorker, Prediction, TrainingRequest } from "./protocol.ts";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
@@ -47,8 +48,8 @@ function receive(message: FromWorker): void {
   if (message.kind === "stage") show("status", `${message.text} …`);
   else if (message.kind === "failed") failed(`${message.message} [${message.code}] ${message.hint ?? ""}`);
   else if (message.kind === "ready") {
-    const where = message.backend === "webgpu" ? "WebGPU" : `WebAssembly, ${message.threads} threads`;
-    show("status", `Training ${message.trained.toLocaleString("en")} numbers on ${message.images} pictures of ${message.size.join(" × ")}, on ${where}.`);
+    show("status", "Training …");
+    show("about", `${whatIsTrained(message)} ${whatIsMeasured(message)}`);
     document.body.dataset["backend"] = message.backend;
     colours = message.classColours;
     element("legend").replaceChildren(...message.classNames.map((name, i) => legendItem(name, colours[i] ?? [0, 0, 0])));
@@ -65,6 +66,19 @@ function receive(message: FromWorker): void {
     show("status", `${message.stopped ? "Stopped" : "Done"} after ${message.steps} steps.`);
     running(false);
   }
+}
+
+type Ready = Extract<FromWorker, { kind: "ready" }>;
+
+function whatIsTrained({ backend, threads, trained, images, batch, size }: Ready): string {
+  const where = backend === "webgpu" ? "WebGPU" : `WebAssembly (threads: ${threads})`;
+  return `${trained.toLocaleString("en")} numbers are trained on ${images} pictures in crops of ${size.join(" × ")}, ${batch} a step, on ${where}.`;
+}
+
+function whatIsMeasured({ validationImages }: Ready): string {
+  return validationImages === null
+    ? `With fewer than ${heldOut} pictures none is kept apart: mIoU is that of the training pictures and says nothing about others.`
+    : `mIoU is measured on ${validationImages} more, which are not trained on.`;
 }
 
 function step({ step: reached, loss, imagesPerSecond }: Extract<FromWorker, { kind: "step" }>): void {
@@ -145,12 +159,13 @@ async function demoRequest(): Promise<TrainingRequest> {
     batch: Number(query.get("batch") ?? 8),
     scale: [0.75, 1.5],
     color: 0,
+    crop: null,
     validateEvery: 15,
   };
 }
 
-function common(modelName: string): Pick<TrainingRequest, "modelName" | "flip" | "crop" | "inputShapes" | "resetHead"> {
-  return { modelName, flip: true, crop: null, inputShapes: null, resetHead: null };
+function common(modelName: string): Pick<TrainingRequest, "modelName" | "flip" | "inputShapes" | "resetHead"> {
+  return { modelName, flip: true, inputShapes: null, resetHead: null };
 }
 
 function ownRequest(): TrainingRequest {
@@ -161,7 +176,15 @@ function ownRequest(): TrainingRequest {
   const { training, validation } = split(pairedFiles(files("images"), files("masks")));
   const backend = element<HTMLSelectElement>("backend").value as TrainingRequest["backend"];
   const length = { steps: number("steps"), rate: number("rate"), batch: number("batch"), validateEvery: Math.ceil(number("steps") / 5) };
-  return { ...common(model.name), model, training, validation, classNames: null, backend, ...length, scale: [0.5, 2], color: 0.2 };
+  const crop = askedCrop();
+  return { ...common(model.name), model, training, validation, classNames: null, backend, ...length, crop, scale: [0.5, 2], color: 0.2 };
+}
+
+function askedCrop(): TrainingRequest["crop"] {
+  const [height = "", width = ""] = ["crop-height", "crop-width"].map((id) => element<HTMLInputElement>(id).value);
+  if (height === "" && width === "") return null;
+  if (height === "" || width === "") throw new OhemgenError("a crop has a height and a width", { code: "E002", hint: "Fill in both, or neither." });
+  return [Number(height), Number(width)];
 }
 
 async function attempt(request: () => TrainingRequest | Promise<TrainingRequest>): Promise<void> {
@@ -178,4 +201,9 @@ element("own").addEventListener("submit", (event) => {
   void attempt(ownRequest);
 });
 element("stop").addEventListener("click", () => worker?.postMessage({ kind: "stop" }));
+for (const id of ["model", "images", "masks"]) {
+  const field = element<HTMLInputElement>(id);
+  acceptDrops(field, () => failed(`Nothing that was dropped fits there: ${field.accept} is wanted.`));
+}
+ignoreOtherDrops();
 addEventListener("resize", () => losses[0].length > 0 && draw());

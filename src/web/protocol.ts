@@ -15,8 +15,8 @@ export interface TrainingRequest {
   readonly model: Blob;
   readonly modelName: string;
   readonly training: readonly FilePair[];
-  /** Measured on; never trained on. */
-  readonly validation: readonly FilePair[];
+  /** Measured on and never trained on; null: too few to keep any apart, the training pictures are measured on. */
+  readonly validation: readonly FilePair[] | null;
   readonly classNames: readonly string[] | null;
   readonly backend: Backend | "auto";
   readonly steps: number;
@@ -26,7 +26,7 @@ export interface TrainingRequest {
   readonly flip: boolean;
   readonly color: number;
   readonly validateEvery: number;
-  /** Height and width of the crops where the model takes any size. */
+  /** Height and width of the crops; null: the model's, or the first picture's. */
   readonly crop: readonly [number, number] | null;
   /** Sizes of inputs to fix. */
   readonly inputShapes: Readonly<Record<string, readonly (number | string)[]>> | null;
@@ -62,7 +62,8 @@ export type FromWorker =
       readonly size: readonly [number, number];
       readonly batch: number;
       readonly images: number;
-      readonly validationImages: number;
+      /** Null: measured on the training pictures. */
+      readonly validationImages: number | null;
       readonly classNames: readonly string[];
       readonly classColours: readonly Colour[];
     }

@@ -7,6 +7,7 @@ import { loadModel } from "../proto/load.ts";
 import { bug } from "../support/errors.ts";
 import { openBatchQueue } from "../train/batch-queue.ts";
 import { freshProgress } from "../train/checkpoint.ts";
+import { cropSize } from "../train/crop-size.ts";
 import { Dataset, errorOf, type SampleFailure } from "../train/dataset.ts";
 import { Decoder, type Job, type JobResults } from "../train/decode-jobs.ts";
 import type { DecodePool } from "../train/decode-pool.ts";
@@ -14,9 +15,9 @@ import { deviceOutputs } from "../train/device-state.ts";
 import { evaluate } from "../train/evaluate.ts";
 import { type Layout, layoutOf } from "../train/layout.ts";
 import { type LoopHooks, type LoopSettings, train } from "../train/loop.ts";
+import type { Picture } from "../train/masks.ts";
 import type { Pair } from "../train/pairing.ts";
-import { sampleIndices } from "../train/report/pictures.ts";
-import { predictSample } from "../train/report/predict-samples.ts";
+import { predictSample, sampleIndices } from "../train/report/predict-samples.ts";
 import { type Session, stateFor, type Tensors } from "../train/runtime.ts";
 import { evaluationMultiple } from "../train/size-multiple.ts";
 import { fusedStepper } from "../train/step.ts";
@@ -46,8 +47,7 @@ export async function runInPage(request: TrainingRequest, { tell, stopping, runt
   const attached = attachFor(source, request, runtime);
   const layout = layoutOf(attached.manifest);
   const data = openData(request, layout);
-  const { width, height } = (await data.training.sample(0)).picture;
-  const settings = settingsOf(request, layout, [height, width]);
+  const settings = settingsOf(request, layout, (await data.training.sample(0)).picture);
   tell({ kind: "stage", text: "Preparing the graphs" });
   const session = await runtime.open(encodeModel(attached.graphs.train_step), deviceOutputs(attached.manifest));
   const evaluator = await runtime.open(encodeModel(attached.graphs.eval_step));
@@ -115,7 +115,7 @@ function openData({ training, validation }: TrainingRequest, layout: Layout): Op
       return { stem, image: imagePath, mask: maskPath };
     };
   const spec = (set: string, pairs: readonly FilePair[]) => ({ pairs: pairs.map(pairOf(set)), layout, labelMap: null });
-  const specs = { training: spec("training", training), evaluation: spec("validation", validation) };
+  const specs = { training: spec("training", training), evaluation: spec("validation", validation ?? training) };
   const pictures = browserPictures(files);
   const decoder = new Decoder(specs, pictures, cacheLimit);
   const pool: DecodePool = {
@@ -126,19 +126,14 @@ function openData({ training, validation }: TrainingRequest, layout: Layout): Op
   return { pool, training: new Dataset(specs.training, pictures, 0), evaluation: new Dataset(specs.evaluation, pictures, cacheLimit / 4) };
 }
 
-/** Strides of segmentation networks divide this. */
-const sizeMultiple = 32;
-
 type RunSettings = LoopSettings & Parameters<typeof openBatchQueue>[1];
 
-function settingsOf(request: TrainingRequest, layout: Layout, picture: readonly [number, number]): RunSettings {
+function settingsOf(request: TrainingRequest, layout: Layout, picture: Pick<Picture, "height" | "width">): RunSettings {
   const { steps, rate, scale, flip, color, validateEvery } = request;
-  const side = (fixed: number | null, index: 0 | 1): number =>
-    fixed ?? request.crop?.[index] ?? Math.max(sizeMultiple, Math.floor(picture[index] / sizeMultiple) * sizeMultiple);
   return {
     seed: 0,
     batch: layout.batch ?? Math.min(request.batch, request.training.length),
-    size: [side(layout.height, 0), side(layout.width, 1)],
+    size: cropSize(request.crop ?? undefined, layout, picture),
     augmentation: { scale, flip, color },
     schedule: { kind: "poly", rate, steps, warmup: Math.ceil(steps / 20) },
     validateEvery,
@@ -161,7 +156,7 @@ function readyMessage(
     size: settings.size,
     batch: settings.batch,
     images: training.length,
-    validationImages: validation.length,
+    validationImages: validation?.length ?? null,
     classNames: manifest.classNames ?? manifest.classColours.map((_, i) => `class ${i}`),
     classColours: manifest.classColours,
   };

@@ -33,12 +33,6 @@ const mostAcross = 384;
 /** Labels that are no class are shown in grey. */
 const ignored = { index: 255, colour: [128, 128, 128] as Colour };
 
-/** Up to `most` numbers below `size`, evenly apart and the same every time. */
-export function sampleIndices(size: number, most = 6): readonly number[] {
-  const number = Math.min(size, most);
-  return Array.from({ length: number }, (_, i) => Math.floor(((i + 0.5) * size) / number));
-}
-
 export function samplePicture(sample: Sample, colours: readonly Colour[]): SamplePicture {
   const { name, step } = sample;
   const { picture, label, prediction } = shrunkSample(sample, mostAcross);

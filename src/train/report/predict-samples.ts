@@ -8,6 +8,12 @@ import type { RuntimeTensor, Session, Tensors } from "../runtime.ts";
 import { tilesOf } from "../tiles.ts";
 import type { Sample } from "./pictures.ts";
 
+/** Up to `most` numbers below `size`, evenly apart and the same every time. */
+export function sampleIndices(size: number, most = 6): readonly number[] {
+  const number = Math.min(size, most);
+  return Array.from({ length: number }, (_, i) => Math.floor(((i + 0.5) * size) / number));
+}
+
 /**
  * @param multiple as in `EvaluationData`
  * @returns undefined where the picture cannot be used any more

@@ -1,6 +1,6 @@
 /** Pictures made smaller by a whole factor, with their masks: what people look at need not have every pixel. */
 
-import type { Mask, Picture } from "../images.ts";
+import type { Mask, Picture } from "../masks.ts";
 import type { Sample } from "./pictures.ts";
 
 /** At most `across` pixels wide. */
