@@ -6,7 +6,6 @@ import type { Augmentation } from "../train/augment.ts";
 import { cropSize } from "../train/crop-size.ts";
 import type { Layout } from "../train/layout.ts";
 import type { Schedule } from "../train/schedule.ts";
-import { sizeMultiple } from "../train/tiles.ts";
 
 /** `undefined`: not asked for. */
 export interface SettingsRequest {

@@ -2,9 +2,7 @@
 
 import { usageError } from "../support/errors.ts";
 import type { Layout } from "./layout.ts";
-
-/** Strides of segmentation networks divide this. */
-const sizeMultiple = 32;
+import { sizeMultiple } from "./tiles.ts";
 
 /**
  * The graph's size; where it takes any, what was asked for, or the picture's rounded down.
