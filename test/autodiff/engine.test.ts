@@ -118,6 +118,33 @@ test("sizes that are only known at run time: broadcasting is undone where it hap
     [3, 4],
     [1, 2],
   ]);
+  const empty = { x: matrix([0, 1]), w: matrix([1, 2], 3, 4), seed: matrix([0, 2]) };
+  expect(await run(build, empty)).toEqual([[], [0, 0]]);
+});
+
+test.each([4, 5])("the same with %i axes, of which the other operand has three", async (rank) => {
+  const names = (letter: string, count: number) => Array.from({ length: count }, (_, i) => `${letter}${i}`);
+  const build = (op: OpBuilder): Built => {
+    const [x, w, seed] = [input(op, "x", names("X", rank)), input(op, "w", names("W", 3)), input(op, "seed", names("S", rank))];
+    return { inputs: [x, w, seed], seeds: new Map([[op.mul(x, w), seed]]), wanted: [x, w] };
+  };
+  const front = rank === 5 ? [1] : [];
+  const of = (dims: number[], values: number[]) => tensorOf("float32", dims, values);
+  const feeds = { x: of([...front, 2, 1, 2, 1], [1, 2, 3, 4]), w: of([3, 1, 2], [1, 2, 3, 4, 5, 6]), seed: of([...front, 2, 3, 2, 2], new Array(24).fill(1)) };
+  // dx = the sum of w, dw = the sum of x, over four places for each element of w.
+  expect(await run(build, feeds)).toEqual([[21, 21, 21, 21], new Array(6).fill(10)]);
+});
+
+test("axes are constants where their number is known", () => {
+  const op = new OpBuilder();
+  const [x, w, seed] = [input(op, "x", ["A", "B"]), input(op, "w", ["C", "D"]), input(op, "seed", ["E", "F"])];
+  const product = op.mul(x, w);
+  differentiate(op, op.draft.nodes.slice(), new Map([[product, seed]]), [x, w]);
+  const sums = op.draft.nodes.filter((node) => node.op === "ReduceSum");
+  expect(sums.map((node) => Array.from(node.inputs[1]?.constant?.bytes ?? []).filter((byte) => byte !== 0))).toEqual([
+    [1, 3],
+    [1, 3],
+  ]);
 });
 
 describe("what carries no gradient", () => {
