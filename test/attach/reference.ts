@@ -88,7 +88,7 @@ export function gradientError(gradient: Float32Array | Float64Array, { l2, probe
 }
 
 /** `values` with every element moved by a random part of `size` relative to it, the same for the same seed. */
-function nudgedBy(values: Float32Array, seed: number, size: number): Float32Array {
+export function nudgedBy(values: Float32Array, seed: number, size: number): Float32Array {
   let state = seed;
   return values.map((value) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
