@@ -1,6 +1,6 @@
 /** Turns a draft into a model: only what the outputs need, in the form every file of ours has. */
 
-import type { GraphOutput, Model, Value } from "../ir/graph.ts";
+import type { GraphOutput, Model, Node, Value } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import { version } from "../support/version.ts";
 import type { OpBuilder } from "./builder.ts";
@@ -8,6 +8,14 @@ import type { OpBuilder } from "./builder.ts";
 /** All graphs written are of this opset: newer operators have no kernels on some providers. */
 export const targetOpset = 18;
 export const irVersion = 10;
+
+/** The only operators outside the standard that a graph of ours may hold, in its first and only version. */
+export const runtimeDomain = "com.microsoft";
+
+function opsetsOf(nodes: readonly Node[]): ReadonlyMap<string, number> {
+  const standard = ["", targetOpset] as const;
+  return new Map(nodes.some(({ domain }) => domain === runtimeDomain) ? [standard, [runtimeDomain, 1]] : [standard]);
+}
 
 export function finishModel(op: OpBuilder, name: string, inputs: readonly Value[], outputs: readonly GraphOutput[]): Model {
   const taken = new Set<Value>(inputs);
@@ -26,7 +34,7 @@ export function finishModel(op: OpBuilder, name: string, inputs: readonly Value[
   );
   return {
     irVersion,
-    opsets: new Map([["", targetOpset]]),
+    opsets: opsetsOf(nodes),
     producer: { name: "ohemgen", version },
     functions: [],
     graph: { name, inputs, outputs: named, initializers: [], nodes },

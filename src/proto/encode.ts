@@ -233,7 +233,8 @@ function valueInfo(name: string, value: Value): Message {
 function typeOf(value: Value): Message {
   if (value.dtype === "undefined" || value.opaque) return {};
   const shape = value.shape === undefined ? {} : { shape: { dim: shapeToProto(value.shape) } };
-  return { type: { tensorType: { elemType: dataTypeCode(value.dtype), ...shape } } };
+  const type = { tensorType: { elemType: dataTypeCode(value.dtype), ...shape } };
+  return { type: value.sequence === true ? { sequenceType: { elemType: type } } : type };
 }
 
 /** A size that only has a made-up name is written as unknown. */
