@@ -8,6 +8,7 @@ import { bug } from "../support/errors.ts";
 import { colouredMask, contactSheet } from "../train/colours.ts";
 import { Dataset, type DatasetSpec, errorOf } from "../train/dataset.ts";
 import { openDecodePool } from "../train/decode-pool.ts";
+import { diskPictures } from "../train/disk-pictures.ts";
 import { type Evaluation, evaluate } from "../train/evaluate.ts";
 import { encodePicture } from "../train/images.ts";
 import { layoutOf } from "../train/layout.ts";
@@ -92,7 +93,7 @@ type Predict = (dataset: Dataset, index: number) => Promise<Omit<Sample, "step">
 async function writePictures(data: DatasetSpec, colours: readonly Colour[], predict: Predict, write: Write, output: Output): Promise<void> {
   for (let index = 0; index < data.pairs.length; index++) {
     // A set of its own keeps one decoded picture, not all of them.
-    const dataset = new Dataset(data);
+    const dataset = new Dataset(data, diskPictures);
     const predicted = await predict(dataset, index);
     if (predicted === undefined) {
       // It could be read a moment ago; reading it again says what has become of it.
