@@ -5,6 +5,7 @@ export { type GradientOptions, type GradientResult, gradientModel } from "./atta
 export type { Manifest } from "./attach/manifest.ts";
 export type { AttachOptions, HeadOptions, OptimizerOptions } from "./attach/options.ts";
 export type { PhaseObserver } from "./attach/phases.ts";
+export type { OrtTraining } from "./attach/targets/ort-training.ts";
 export { trainedModel } from "./attach/trained-model.ts";
 export { differentiate } from "./autodiff/engine.ts";
 export type { Model, Node, Value } from "./ir/graph.ts";
@@ -16,6 +17,7 @@ export { OpBuilder } from "./ops/builder.ts";
 export { normalize } from "./passes/normalize.ts";
 export { encodeModel } from "./proto/encode.ts";
 export { type DecodeOptions, loadModel } from "./proto/load.ts";
+export { decodeOrtCheckpoint, encodeOrtCheckpoint } from "./proto/ort-checkpoint.ts";
 export { decodeSafetensors, encodeSafetensors } from "./proto/safetensors.ts";
 export { OhemgenError } from "./support/errors.ts";
 export { version } from "./support/version.ts";

@@ -15,6 +15,7 @@ const nodeLine = lines.findIndex((folders) => folders.includes("files"));
 
 const packages: Readonly<Record<string, readonly string[]>> = {
   "crc-32": ["train"],
+  flatbuffers: ["proto"],
   protobufjs: ["proto", "train"],
   "fast-png": ["train"],
   "onnxruntime-web": ["web"],

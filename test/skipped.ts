@@ -6,6 +6,9 @@ const ways = [
   "Comparisons with PyTorch and the ONNX checker need Python 3 with pinned packages:",
   "  python3 -m venv .venv && .venv/bin/pip install -r test/requirements.txt",
   "or another interpreter that has them: OHEMGEN_PYTHON=/path/to/python npm test",
+  "The on-device training API needs Python up to 3.11 in an environment of its own:",
+  "  python3 -m venv .venv-training && .venv-training/bin/pip install -r test/requirements-training.txt",
+  "or another interpreter that has it: OHEMGEN_TRAINING_PYTHON=/path/to/python npm test",
   "WebGPU needs a device, or Debian's chromium (its software driver) and libvulkan1.",
   "Tests of pages need Chromium: apt-get install chromium, or OHEMGEN_CHROMIUM=/path/to/chromium npm test",
 ];

@@ -8,17 +8,33 @@ import { version } from "../support/version.ts";
 import { classColours } from "./colours.ts";
 import { type GraphName, trainingGraphs } from "./graphs.ts";
 import { initialState, joinPieces, type TensorInPieces } from "./initial-state.ts";
-import { type GraphInfo, type Manifest, manifestFormat, shapeInfo, type TensorInfo, type TensorRole } from "./manifest.ts";
+import {
+  type GraphInfo,
+  type Manifest,
+  manifestFormat,
+  type OrtTrainingInfo,
+  type StockGraphs,
+  shapeInfo,
+  type TensorInfo,
+  type TensorRole,
+} from "./manifest.ts";
 import type { AttachOptions } from "./options.ts";
 import type { PhaseObserver } from "./phases.ts";
 import { type Plan, planTraining } from "./plan.ts";
+import { requiredOperators, requiredOperatorsFile } from "./required-operators.ts";
+import { type OrtTraining, ortTraining } from "./targets/ort-training.ts";
 
 export interface AttachResult {
+  /** Of target `stock`; where `ort-training` alone was asked for, built when first read. */
   readonly graphs: Readonly<Record<GraphName, Model>>;
-  /** Initial state by the name of its input; put together when first asked for. */
+  /** Initial state of the stock graphs by the name of its input; put together when first asked for. */
   readonly state: ReadonlyMap<string, Tensor>;
   /** The same as pieces of the model's own bytes: for writing it. */
   readonly stateInPieces: ReadonlyMap<string, TensorInPieces>;
+  /** Graphs and tensors of target `ort-training`; null where it was not asked for. */
+  readonly ortTraining: OrtTraining | null;
+  /** Text of `required_operators.config` for the graphs of the target; null where it was not asked for. */
+  readonly requiredOperators: string | null;
   /** All but what only the disk knows. */
   readonly manifest: Omit<Manifest, "source" | "fingerprint">;
 }
@@ -50,6 +66,27 @@ function graphInfo(file: string, model: Model, state: ReadonlySet<string>): Grap
   };
 }
 
+function stockInfo(graphs: Readonly<Record<GraphName, Model>>, state: ReadonlySet<string>): StockGraphs {
+  const info = (name: GraphName) => graphInfo(`${name}.onnx`, graphs[name], state);
+  return { train_step: info("train_step"), gradient: info("gradient"), update: info("update"), eval_step: info("eval_step") };
+}
+
+function ortInfo(plan: Plan, { graphs }: OrtTraining, state: ReadonlySet<string>): OrtTrainingInfo {
+  const outputs = (model: Model) => graphInfo("", model, state).outputs.filter(({ name }) => !name.endsWith("_grad.accumulation.out"));
+  const labels = plan.training.inputs.length;
+  return {
+    runtime: "1.19.2",
+    trainingModel: "training_model.onnx",
+    evalModel: "eval_model.onnx",
+    optimizerModel: "optimizer_model.onnx",
+    checkpoint: "checkpoint",
+    optimizer: plan.optimizer.kind === "adamw" ? "AdamWOptimizer" : "SGDOptimizerV2",
+    userInputs: graphInfo("", graphs.training_model, state).inputs.slice(0, labels + 1),
+    trainingOutputs: outputs(graphs.training_model),
+    evalOutputs: outputs(graphs.eval_model),
+  };
+}
+
 function stateInfo(state: ReadonlyMap<string, TensorInPieces>): TensorInfo[] {
   return [...state].map(([name, tensor]) => ({ name, role: "state", type: tensor.dtype, shape: [...tensor.dims] }));
 }
@@ -62,6 +99,7 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
     provider: plan.provider,
     ...(plan.checkpointActivations ? { checkpointActivations: true } : {}),
     batchNorm: options.batchNorm ?? "frozen",
+    target: options.target ?? "stock",
     labelType: plan.labels.dtype,
     labelSize: options.labelSize ?? "full",
     ...(options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes }),
@@ -83,13 +121,20 @@ function resolvedOptions(plan: Plan, options: AttachOptions): Record<string, unk
  */
 export function attach(model: Model, options: AttachOptions = {}, observe?: PhaseObserver): AttachResult {
   const plan = planTraining(model, options);
-  const graphs = trainingGraphs(plan, observe);
+  const target = options.target ?? "stock";
+  let built = target === "ort-training" ? null : trainingGraphs(plan, observe);
+  const stock = built;
+  const training = target === "stock" ? null : ortTraining(plan);
   const state = initialState(plan);
   const names = new Set(state.keys());
   let whole: ReadonlyMap<string, Tensor> | undefined;
-  const info = (name: GraphName) => graphInfo(`${name}.onnx`, graphs[name], names);
   return {
-    graphs,
+    get graphs() {
+      built ??= trainingGraphs(plan);
+      return built;
+    },
+    ortTraining: training,
+    requiredOperators: options.requiredOperators ? requiredOperators([...Object.values(stock ?? {}), ...Object.values(training?.graphs ?? {})]) : null,
     get state() {
       whole ??= new Map([...state].map(([name, tensor]) => [name, joinPieces(tensor)]));
       return whole;
@@ -98,8 +143,10 @@ export function attach(model: Model, options: AttachOptions = {}, observe?: Phas
     manifest: {
       format: manifestFormat,
       options: resolvedOptions(plan, options),
-      graphs: { train_step: info("train_step"), gradient: info("gradient"), update: info("update"), eval_step: info("eval_step") },
-      state: stateInfo(state),
+      graphs: stock === null ? null : stockInfo(stock, names),
+      requiredOperators: options.requiredOperators ? requiredOperatorsFile : null,
+      ortTraining: training === null ? null : ortInfo(plan, training, names),
+      state: stock === null ? [] : stateInfo(state),
       parameters: plan.layout.tensors.map(({ value, tensor, offset, length, group, decay }) => ({
         name: value.name,
         shape: [...tensor.dims],

@@ -87,14 +87,35 @@ export interface Preprocessing {
   readonly channelOrder: "rgb" | "bgr";
 }
 
+export type StockGraphs = Readonly<Record<"train_step" | "gradient" | "update" | "eval_step", GraphInfo>>;
+
+/** For the on-device training API of ONNX Runtime; tensors of the checkpoint have their names in the source file. */
+export interface OrtTrainingInfo {
+  readonly runtime: string;
+  readonly trainingModel: string;
+  readonly evalModel: string;
+  readonly optimizerModel: string;
+  readonly checkpoint: string;
+  readonly optimizer: "AdamWOptimizer" | "SGDOptimizerV2";
+  /** In the order they are fed and fetched. */
+  readonly userInputs: readonly TensorInfo[];
+  readonly trainingOutputs: readonly TensorInfo[];
+  readonly evalOutputs: readonly TensorInfo[];
+}
+
 export interface Manifest {
   readonly format: typeof manifestFormat;
   readonly source: { readonly path: string; readonly sha256: string };
   /** Identifies what the state belongs to: changes with the model, the trained tensors and the optimizer. */
   readonly fingerprint: string;
   readonly options: Readonly<Record<string, unknown>>;
-  readonly graphs: Readonly<Record<"train_step" | "gradient" | "update" | "eval_step", GraphInfo>>;
-  /** State tensors in input order, as in `state.safetensors`. */
+  /** What target `stock` wrote; null where `ort-training` was asked for alone. */
+  readonly graphs: StockGraphs | null;
+  /** What target `ort-training` wrote; null without it. */
+  readonly ortTraining: OrtTrainingInfo | null;
+  /** File that lists the operators of all graphs for a reduced build of ONNX Runtime; null where it was not asked for. */
+  readonly requiredOperators: string | null;
+  /** State tensors of the stock graphs in input order, as in `state.safetensors`; none without those graphs. */
   readonly state: readonly TensorInfo[];
   readonly parameters: readonly ParameterInfo[];
   readonly groups: readonly GroupInfo[];

@@ -3,6 +3,9 @@
 import type { Provider } from "../ops/provider.ts";
 import type { Colour } from "./colours.ts";
 
+export const targets = ["stock", "ort-training", "all"] as const;
+export type Target = (typeof targets)[number];
+
 /** One head: where its logits are and how its loss counts. */
 export interface HeadOptions {
   readonly logits?: string;
@@ -63,6 +66,10 @@ export interface AttachOptions {
   readonly channelOrder?: "rgb" | "bgr";
   /** For whoever writes the graphs: large tensors in data files beside them; default: from 1.5 GB on. */
   readonly externalData?: boolean;
+  /** Graphs to write: `stock` (default) for any runtime, `ort-training` for the on-device training API of ONNX Runtime 1.19.2. */
+  readonly target?: Target;
+  /** Also list the operators of the graphs, for a reduced build of ONNX Runtime. */
+  readonly requiredOperators?: boolean;
   /** Which runtime provider the graphs are made for; default: any. */
   readonly provider?: Provider;
   /** Make cheap activations again in the backward pass instead of keeping them; default: keep. */

@@ -1,6 +1,6 @@
 /** The flags of `attach` and the `--config` file, made into the library's `AttachOptions`; flags win. */
 
-import type { AttachOptions, HeadOptions } from "../attach/options.ts";
+import { type AttachOptions, type HeadOptions, targets } from "../attach/options.ts";
 import { providers } from "../ops/provider.ts";
 import { usageError } from "../support/errors.ts";
 import type { OptionSpecs, Values } from "./command.ts";
@@ -34,9 +34,17 @@ export const attachFlags = {
   ...optimizerFlags,
   "decay-exclude": { kind: "list", group: optimizer, describe: "patterns of tensors without decay", preset: "those of one dimension" },
   "lr-mult": { kind: "list", group: optimizer, describe: "PATTERN=10: factor on the learning rate" },
+  target: {
+    kind: "text",
+    group: form,
+    choices: targets,
+    describe: "graphs for any runtime | for ONNX Runtime's on-device training API 1.19.2 | both",
+    preset: "stock",
+  },
   for: { kind: "text", group: form, choices: providers, describe: "execution provider that operators are chosen for", preset: "any" },
   "checkpoint-activations": { kind: "flag", group: form, describe: "less memory, more time: make cheap activations again in the backward pass" },
   "external-data": { kind: "flag", group: form, describe: "large tensors in files of their own, NAME.onnx.data", preset: "from 1.5 GB on" },
+  "required-operators": { kind: "flag", group: form, describe: "list the operators in a file too, for a reduced build of ONNX Runtime" },
   "class-names": { kind: "text", group: record, describe: "file with a class name per line, and its colour if you like: road #804080" },
   mean: { kind: "numbers", group: record, describe: "mean per channel, of pixels from 0 to 1", preset: "ImageNet's" },
   std: { kind: "numbers", group: record, describe: "standard deviation per channel", preset: "ImageNet's" },
@@ -68,6 +76,8 @@ export function attachOptions(values: AttachValues): AttachOptions {
     std: values.std,
     channelOrder: values["channel-order"],
     externalData: values["external-data"],
+    target: values.target,
+    requiredOperators: values["required-operators"],
     provider: values.for,
     checkpointActivations: values["checkpoint-activations"],
   });

@@ -1,5 +1,6 @@
 /** The schema of `--config` files: the options of `attach` under the names of the library's `AttachOptions`. */
 
+import { targets } from "../attach/options.ts";
 import { providers } from "../ops/provider.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
@@ -94,6 +95,8 @@ const properties: Readonly<Record<string, JsonSchema>> = {
   std: numbers,
   channelOrder: choice("rgb", "bgr"),
   externalData: { type: "boolean" },
+  target: choice(...targets),
+  requiredOperators: flag,
   provider: choice(...providers),
   checkpointActivations: { type: "boolean" },
 };

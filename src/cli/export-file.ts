@@ -5,9 +5,11 @@ import { headEdits } from "../attach/reset-head.ts";
 import { untieTensors } from "../attach/untie.ts";
 import { writeFileAtomically } from "../files/atomic.ts";
 import { readInput, readModelFile, writePatchedModel } from "../files/model-file.ts";
-import { readTrainingFolder, sourceModel, type TrainingFolder } from "../files/training-folder.ts";
+import { ortCheckpointPath, readTrainingFolder, sourceModel, stockGraphs, type TrainingFolder } from "../files/training-folder.ts";
+import { elementCount } from "../ir/dims.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../ir/tensor.ts";
 import type { ModelEdits } from "../proto/edit.ts";
+import { decodeOrtCheckpoint, isOrtCheckpoint } from "../proto/ort-checkpoint.ts";
 import { safetensorsChunks } from "../proto/safetensors.ts";
 import { bug, OhemgenError, usageError } from "../support/errors.ts";
 import { decodeCheckpoint } from "../train/checkpoint.ts";
@@ -70,7 +72,39 @@ function editsOf({ untied, resetHead, heads }: Manifest, source: string): readon
 
 /** The state of a checkpoint, or the initial one. */
 export function stateAt(folder: TrainingFolder, checkpoint: string | undefined): ReadonlyMap<string, Tensor> {
-  return checkpoint === undefined ? folder.state : decodeCheckpoint(readInput(checkpoint), checkpoint, folder.manifest).state;
+  if (checkpoint === undefined && folder.manifest.graphs !== null) return folder.state;
+  const path = checkpoint ?? ortCheckpointPath(folder);
+  const bytes = readInput(path);
+  if (isOrtCheckpoint(bytes)) return stateOfOrtCheckpoint(folder, bytes, path);
+  stockGraphs(folder.dir, folder.manifest);
+  return decodeCheckpoint(bytes, path, folder.manifest).state;
+}
+
+/** Weights and running statistics as the on-device training API saved them; what else is state stays as it was at first. */
+function stateOfOrtCheckpoint({ manifest, state }: TrainingFolder, bytes: Uint8Array, path: string): ReadonlyMap<string, Tensor> {
+  const { trained, frozen } = decodeOrtCheckpoint(bytes);
+  const saved = new Map([...frozen, ...trained]);
+  const inARow = (tensors: readonly { readonly name: string; readonly offset: number; readonly length: number }[]): Tensor => {
+    const vector = new Float32Array(tensors.reduce((sum, { length }) => sum + length, 0));
+    for (const { name, offset, length } of tensors) {
+      const tensor = saved.get(name);
+      if (tensor?.dtype !== "float32" || elementCount(tensor.dims) !== length) {
+        throw new OhemgenError(`${path} does not belong to this training folder: "${name}" is ${tensor === undefined ? "not there" : `[${tensor.dims}]`}`, {
+          code: "E420",
+          where: path,
+          hint: "Use a checkpoint that was trained from this folder's.",
+        });
+      }
+      vector.set(tensorNumbers(tensor), offset);
+    }
+    return tensorOf("float32", [vector.length], vector);
+  };
+  const statistics = manifest.runningStatistics;
+  return new Map([
+    ...state,
+    ["params", inARow(manifest.parameters)] as const,
+    ...(statistics.length === 0 ? [] : [["running_stats", inARow(statistics)] as const]),
+  ]);
 }
 
 /** Slices of the flat vectors under the names they have in the source file. */

@@ -7,7 +7,16 @@ import type { Manifest } from "../attach/manifest.ts";
 import type { AttachOptions } from "../attach/options.ts";
 import { dumpInto } from "../files/dump.ts";
 import { readModelFile } from "../files/model-file.ts";
-import { completeManifest, readManifest, readTrainingFolder, type Source, sha256, type TrainingFolder, writeTrainingFolder } from "../files/training-folder.ts";
+import {
+  completeManifest,
+  readManifest,
+  readTrainingFolder,
+  type Source,
+  sha256,
+  stockGraphs,
+  type TrainingFolder,
+  writeTrainingFolder,
+} from "../files/training-folder.ts";
 import { OhemgenError, usageError } from "../support/errors.ts";
 import type { LabelMap } from "../train/label-map.ts";
 import type { Provider } from "../train/session.ts";
@@ -43,6 +52,7 @@ export function openTrainingSource(path: string, attachOptions: AttachOptions, {
     if (asked) throw usageError("options of `ohemgen attach` go with a model, not with a training folder", `${path} is attached already.`);
     if (dump !== undefined) throw usageError("--dump goes with a model, not with a training folder", `${path} is attached already.`);
     const folder = readTrainingFolder(path);
+    stockGraphs(path, folder.manifest);
     return { manifest: folder.manifest, open: () => folder };
   }
   const dir = join(run, attachedFolder);
@@ -59,6 +69,7 @@ export function openTrainingSource(path: string, attachOptions: AttachOptions, {
     labelMap,
   );
   const manifest = completeManifest(dir, result, source);
+  stockGraphs(dir, manifest);
   if (present !== undefined && JSON.stringify(present) !== JSON.stringify(manifest)) throw otherGraphs(dir, "they were made with other options");
   return { manifest, open: () => (present === undefined ? writtenFolder(dir, result, source, attachOptions.externalData) : readTrainingFolder(dir)) };
 }

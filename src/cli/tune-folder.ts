@@ -40,6 +40,7 @@ export async function tuneFolder(dir: string, threads: number, progress: (text: 
   const manifest = readManifest(from);
   if (current.fingerprint !== manifest.fingerprint) refuse(dir, "untuned/ belongs to another attach", "Remove untuned/, or attach again.");
   if (manifest.versions.ohemgen !== version) refuse(dir, `it was made by ohemgen ${manifest.versions.ohemgen}, this is ${version}`, "Attach again.");
+  if (manifest.graphs === null) refuse(dir, "it holds graphs for on-device training alone", "Attach with --target all.");
   const open = manifest.graphs.train_step.inputs.find(({ shape }) => !isStatic(shape as readonly (number | string)[]));
   if (open !== undefined) refuse(dir, `the size of ${open.name} is open`, "Fix the sizes with `ohemgen attach --input-shape`.");
   const originals = new Map<string, FileContent>([["manifest.json", readInput(join(from, "manifest.json"))]]);

@@ -1,5 +1,5 @@
 /**
- * The folder that `attach` writes: four graphs, the initial state, and the manifest that describes them. It is
+ * The folder that `attach` writes: the graphs of its target, their initial state, and the manifest that describes them. It is
  * written whole or not at all, holds no time and no absolute path, and equal input gives equal bytes.
  */
 
@@ -7,13 +7,16 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
 import type { AttachResult } from "../attach/attach.ts";
-import { type Manifest, manifestFormat } from "../attach/manifest.ts";
+import { type Manifest, manifestFormat, type StockGraphs } from "../attach/manifest.ts";
+import { requiredOperatorsFile } from "../attach/required-operators.ts";
+import { ortGraphNames } from "../attach/targets/ort-training.ts";
 import type { Model } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { encodeModelChunks } from "../proto/encode.ts";
 import { ExternalFile, largeBytes, largestInside } from "../proto/external-file.ts";
+import { encodeOrtCheckpoint } from "../proto/ort-checkpoint.ts";
 import { decodeSafetensors, safetensorsPieces } from "../proto/safetensors.ts";
-import { OhemgenError } from "../support/errors.ts";
+import { bug, OhemgenError } from "../support/errors.ts";
 import { type FileContent, refuseFolder, type WriteOptions, writeFolderAtomically } from "./atomic.ts";
 import { readInput } from "./model-file.ts";
 
@@ -22,15 +25,18 @@ export type GraphName = (typeof graphNames)[number];
 
 const manifestFile = "manifest.json";
 const stateFile = "state.safetensors";
-const dataFile = (name: GraphName): string => `${name}.onnx.data`;
-const allFiles: readonly string[] = [...graphNames.flatMap((name) => [`${name}.onnx`, dataFile(name)]), stateFile, manifestFile];
+const ortCheckpointFile = "checkpoint";
+const dataFile = (name: string): string => `${name}.onnx.data`;
+const allFiles: readonly string[] = [...graphNames, ...ortGraphNames]
+  .flatMap((name) => [`${name}.onnx`, dataFile(name)])
+  .concat(stateFile, ortCheckpointFile, requiredOperatorsFile, manifestFile);
 /** What `ohemgen tune` leaves in a folder: goes with it when it is replaced. */
 const tunedFrom = "untuned";
 
 export interface TrainingFolder {
   readonly dir: string;
   readonly manifest: Manifest;
-  /** The initial state, in the order of the graphs' inputs. */
+  /** The initial state of the stock graphs, in the order of their inputs. */
   readonly state: ReadonlyMap<string, Tensor>;
 }
 
@@ -63,15 +69,22 @@ export interface FolderWriteOptions extends WriteOptions {
 export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, { externalData, ...options }: FolderWriteOptions = {}): Manifest {
   const manifest = completeManifest(dir, result, source);
   const files = new Map<string, FileContent>();
-  for (const name of graphNames) {
-    const model = result.graphs[name];
+  const add = (name: string, model: Model): void => {
     const large = largeBytes(model.graph);
     const data = large > 0 && (externalData ?? large > largestInside) ? new ExternalFile(dataFile(name)) : undefined;
     files.set(`${name}.onnx`, encodedWhenRead(model, data));
     // Filled while the model is written, which comes first.
     if (data !== undefined) files.set(data.location, data.pieces);
+  };
+  if (manifest.graphs !== null) {
+    for (const name of graphNames) add(name, result.graphs[name]);
+    files.set(stateFile, safetensorsPieces(result.stateInPieces));
   }
-  files.set(stateFile, safetensorsPieces(result.stateInPieces));
+  if (result.ortTraining !== null) {
+    for (const name of ortGraphNames) add(name, result.ortTraining.graphs[name]);
+    files.set(ortCheckpointFile, encodeOrtCheckpoint(result.ortTraining.tensors));
+  }
+  if (result.requiredOperators !== null) files.set(requiredOperatorsFile, result.requiredOperators);
   files.set(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
   writeFolderAtomically(dir, files, { ...options, replaceable: [...allFiles, tunedFrom] });
   return manifest;
@@ -96,6 +109,7 @@ function fingerprintOf({ parameters, state, runningStatistics }: AttachResult["m
 /** @throws OhemgenError E113 where it is no training folder, E105 where its state is corrupt. */
 export function readTrainingFolder(dir: string): TrainingFolder {
   const manifest = readManifest(dir);
+  if (manifest.graphs === null) return { dir, manifest, state: new Map() };
   const tensors = decodeSafetensors(readInput(join(dir, stateFile))).tensors;
   const state = new Map<string, Tensor>();
   for (const { name } of manifest.state) {
@@ -129,8 +143,26 @@ function notTrainingFolder(dir: string, reason: string): never {
   });
 }
 
+/** @throws OhemgenError E115 where the folder has none of the stock graphs */
+export function stockGraphs(dir: string, { graphs }: Pick<Manifest, "graphs">): StockGraphs {
+  if (graphs === null) {
+    throw new OhemgenError(`${dir} holds graphs for the on-device training API alone`, {
+      code: "E115",
+      where: dir,
+      hint: "Make it with --target all (or stock) to train and evaluate here.",
+    });
+  }
+  return graphs;
+}
+
+/** @throws OhemgenError E115 where the folder has none of the stock graphs */
 export function graphPath({ dir, manifest }: TrainingFolder, name: GraphName): string {
-  return join(dir, manifest.graphs[name].file);
+  return join(dir, stockGraphs(dir, manifest)[name].file);
+}
+
+/** The checkpoint of target `ort-training` that a folder starts from. */
+export function ortCheckpointPath({ dir, manifest }: Pick<TrainingFolder, "dir" | "manifest">): string {
+  return join(dir, manifest.ortTraining?.checkpoint ?? bug(`${dir} has no graphs`));
 }
 
 /**

@@ -68,6 +68,10 @@ export const errorCodes = {
     means: "The source model is not the one the folder was made from",
     help: "Its content has changed since `ohemgen attach`. Give the original with `--model`, or attach again.",
   },
+  E115: {
+    means: "A training folder without the graphs that are run here",
+    help: "It was made with `--target ort-training`, for loops on ONNX Runtime's on-device training API. `--target all` writes both kinds.",
+  },
   // Models
   E120: {
     means: "Sizes in the model do not fit together",
@@ -131,6 +135,10 @@ export const errorCodes = {
   E241: {
     means: "An input that a gradient check cannot feed",
     help: "`ohemgen check` feeds pictures of random numbers; other inputs have to be fixed in the model.",
+  },
+  E250: {
+    means: "A setting that target ort-training cannot express",
+    help: "The optimizers of ONNX Runtime's on-device training API have fewer settings than ohemgen's; the message names the setting and why. Leave it out, or train with `--target stock`.",
   },
   // Running graphs
   E401: {

@@ -23,8 +23,8 @@ export interface Layout {
 }
 
 /** @throws OhemgenError E416 where images cannot be fed to these graphs. */
-export function layoutOf(manifest: Pick<Manifest, "graphs" | "heads" | "options" | "preprocessing">): Layout {
-  const { inputs } = manifest.graphs.train_step;
+export function layoutOf(manifest: Pick<Manifest, "graphs" | "ortTraining" | "heads" | "options" | "preprocessing">): Layout {
+  const inputs = manifest.graphs?.train_step.inputs ?? manifest.ortTraining?.userInputs ?? unsuitable("there are none");
   const images = inputs.filter(({ role }) => role === "image");
   const labels = inputs.find(({ role }) => role === "labels");
   const [image] = images;

@@ -1,6 +1,6 @@
 /** `attach`, `export` and `emit` from the shell: what is written, what is refused, and that nothing is left half done. */
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Manifest } from "../../src/attach/manifest.ts";
@@ -148,6 +148,37 @@ describe("export", () => {
   test("the untouched state gives the identical file", () => {
     expect(place.run("export", "t", "-o", "same.onnx")).toMatchObject({ code: 0, stdout: expect.stringMatching(/tensors written to same\.onnx/) });
     expect(readFileSync(place.path("same.onnx")).equals(readFileSync(demoModel))).toBe(true);
+  });
+
+  test("a checkpoint of the on-device training API goes back into the file, one of another folder does not", () => {
+    expect(place.run("attach", demoModel, "-o", "o", "--target", "all").code).toBe(0);
+    expect(manifestAt("o").ortTraining).toMatchObject({ checkpoint: "checkpoint", optimizer: "SGDOptimizerV2" });
+    expect(place.run("export", "o", "--checkpoint", "o/checkpoint", "-o", "same.onnx").code).toBe(0);
+    expect(readFileSync(place.path("same.onnx")).equals(readFileSync(demoModel))).toBe(true);
+    expect(place.run("attach", demoModel, "-o", "p", "--target", "all", "--freeze", "stem.*").code).toBe(0);
+    expect(place.run("export", "o", "--checkpoint", "p/checkpoint", "-o", "other.onnx")).toMatchObject({ code: 1, stderr: expect.stringContaining("E420") });
+  });
+
+  test("graphs for the on-device training API alone: no stock graphs, and what runs those says so", () => {
+    expect(place.run("attach", demoModel, "-o", "alone", "--target", "ort-training", "--required-operators").code).toBe(0);
+    const files = ["checkpoint", "eval_model.onnx", "manifest.json", "optimizer_model.onnx", "required_operators.config", "training_model.onnx"];
+    expect(readdirSync(place.path("alone")).sort()).toEqual(files);
+    expect(manifestAt("alone")).toMatchObject({ graphs: null, state: [], requiredOperators: "required_operators.config" });
+    expect(place.run("export", "alone", "-o", "untrained.onnx").code).toBe(0);
+    expect(readFileSync(place.path("untrained.onnx")).equals(readFileSync(demoModel))).toBe(true);
+    const data = ["--images", `${demo}/images`, "--masks", `${demo}/masks`];
+    for (const command of [
+      ["train", "alone", ...data, "-o", "never"],
+      ["eval", "alone", ...data],
+      ["train", demoModel, ...data, "-o", "never", "--target", "ort-training"],
+    ]) {
+      expect(place.run(...command), command.join(" ")).toMatchObject({ code: 1, stderr: expect.stringContaining("E115") });
+    }
+    expect(existsSync(place.path("never"))).toBe(false);
+    expect(place.run("export", "alone", "--checkpoint", "t/state.safetensors", "-o", "other.onnx")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("E115"),
+    });
   });
 
   test("changed numbers arrive under their names, in both kinds of file", () => {

@@ -1,6 +1,6 @@
 /** `ohemgen attach`: a model file in, a folder of training graphs out; or what that folder would be. */
 
-import type { Manifest } from "../../attach/manifest.ts";
+import type { Manifest, OrtTrainingInfo } from "../../attach/manifest.ts";
 import { attachFlags, attachOptions } from "../attach-options.ts";
 import { defineCommand, type Result } from "../command.ts";
 import { count, percent, plural, table } from "../table.ts";
@@ -46,12 +46,7 @@ export function describeAttach(manifest: Manifest, dir: string, dryRun: boolean)
     ...(resetHead === null ? [] : [["reset", `${resetHead.tensors.map(({ name, shape }) => `${name} [${shape}]`).join(", ")}`]]),
     ...(untied === null || untied.tensors.length === 0 ? [] : [["untied", untiedText(untied.tensors)]]),
     ...(runningStatistics.length === 0 ? [] : [["statistics", plural(runningStatistics.length, "tensor")]]),
-    [
-      dryRun ? "would write" : "written",
-      `${dir}/ (${Object.values(manifest.graphs)
-        .map(({ file }) => file)
-        .join(", ")}, state.safetensors, manifest.json)`,
-    ],
+    [dryRun ? "would write" : "written", `${dir}/ (${filesOf(manifest).join(", ")})`],
   ];
   return table(rows);
 }
@@ -61,6 +56,13 @@ function untiedText(tensors: NonNullable<Manifest["untied"]>["tensors"]): string
   const sources = new Set(tensors.map(({ of }) => of));
   return `${plural(sources.size, "tensor")}; export adds ${tensors.map(({ name }) => name).join(", ")}`;
 }
+
+function filesOf({ graphs, ortTraining, requiredOperators }: Manifest): readonly string[] {
+  const stock = graphs === null ? [] : [...Object.values(graphs).map(({ file }) => file), "state.safetensors"];
+  return [...stock, ...(ortTraining === null ? [] : ortFiles(ortTraining)), ...(requiredOperators === null ? [] : [requiredOperators]), "manifest.json"];
+}
+
+const ortFiles = ({ trainingModel, evalModel, optimizerModel, checkpoint }: OrtTrainingInfo) => [trainingModel, evalModel, optimizerModel, checkpoint];
 
 function frozenText(frozen: Manifest["frozen"]): string {
   const byReason = new Map<string, number>();
