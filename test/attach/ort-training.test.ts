@@ -67,7 +67,7 @@ const cases: readonly (readonly [name: string, options: AttachOptions])[] = [
   ["linknet_softmax_argmax", { ...unmined, optimizer: { ...adamw(3e-4), weightDecay: 1000 } }],
   ["unet_binary_sigmoid", { ...unmined, optimizer: { momentum: 0, clipNorm: 0.01 } }],
   ["unet_binary_sigmoid", { ...unmined, optimizer: { ...adamw(3e-4), clipNorm: 1, decayExclude: [""], weightDecay: 1 } }],
-  ["unet_convtranspose", { optimizer: slow(1e-2) }],
+  ["unet_convtranspose", { ...unmined, optimizer: slow(1e-2) }],
   ["lraspp_mobilenetv3", { ...unmined, optimizer: slow(3e-4) }],
   ["segformer_b0", { ...unmined, optimizer: slow(2e-3) }],
   ["unet_resnet", { ...unmined, optimizer: slow(1e-3) }],
