@@ -31,10 +31,10 @@ function isSmall(value: Value): boolean {
   return value.dtype !== "float32" || (isStatic(value.shape) && elementCount(value.shape) < small);
 }
 
-/** Whether a node is made again: its result is large, and it adds no two activations, which would both have to be kept. */
-function isMadeAgain(node: Node, constantLike: (value: Value) => boolean): boolean {
+/** Whether a node is made again: it is cheap, and adds no two activations, which would both have to be kept. */
+function isMadeAgain(node: Node): boolean {
   if (node.domain !== "") return false;
-  if (node.op === "Add") return node.inputs.filter((value) => value !== undefined && !constantLike(value)).length <= 1;
+  if (node.op === "Add") return node.inputs.filter((value) => value !== undefined && !isSmall(value)).length <= 1;
   return cheap.has(node.op);
 }
 
@@ -49,7 +49,7 @@ export function recomputation(op: OpBuilder, nodes: readonly Node[]): Recomputat
   const again = new Map<Value, Value>();
   const repeated = (value: Value) => {
     const made = producers.get(value);
-    return made !== undefined && !isSmall(value) && isMadeAgain(made.node, isSmall) ? made : undefined;
+    return made !== undefined && !isSmall(value) && isMadeAgain(made.node) ? made : undefined;
   };
   /** Nodes to repeat for a value, in order. */
   const chain = (value: Value): readonly Node[] => {
