@@ -6,10 +6,22 @@
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { averageKept, type CrossEntropyTerm, weightOfLabel } from "./cross-entropy.ts";
-import { backgroundColumn, foregroundColumn } from "./histogram.ts";
+import { backgroundColumn, foregroundColumn, histogramTerm } from "./histogram.ts";
 import type { Labels } from "./labels.ts";
-import { exactGroup, histogramTerm, type LovaszTerm } from "./lovasz.ts";
-import { type ClassGroup, fromRows, type GroupRows, type LovaszSets, layoutOf, lovaszSets, perSet, rowsOfTable, takeClasses, toRows } from "./lovasz-sets.ts";
+import { exactGroup, type LovaszTerm } from "./lovasz.ts";
+import {
+  type ClassGroup,
+  fromRows,
+  type GroupRows,
+  type LovaszSets,
+  layoutOf,
+  lovaszSets,
+  perSet,
+  rowsOfTable,
+  takeClasses,
+  toRows,
+  wholeForeground,
+} from "./lovasz-sets.ts";
 import type { LovaszOptions, ResolvedLossOptions } from "./options.ts";
 import { selectHard } from "./ranking.ts";
 import { rankErrors, scatterToPixels } from "./ranks.ts";
@@ -64,15 +76,22 @@ export function binaryLovasz(op: OpBuilder, logits: Value, labels: Labels, optio
   const counted = options.classes === "present" ? takeClasses(op, sets.present, foregroundClass) : sets.occupied;
   const shares = op.mul(perSet(op, counted, sets), options.classWeights?.at(-1) ?? 1);
   const positive = positives(op, labels);
-  const rows = { foreground: toRows(op, positive, sets), counts: rowsOfTable(op, sets.counts, foregroundClass), shares: op.reshape(shares, [-1, 1]) };
+  const foreground = toRows(op, positive, sets);
+  const rows = { foreground, counts: rowsOfTable(op, sets.counts, foregroundClass), shares: op.reshape(shares, [-1, 1]) };
   if (options.binary !== "sigmoid") return hinge(op, toRows(op, logits, sets), rows, sets, options, factor);
   const whole = op.sigmoid(logits);
   const p = options.ignore === "none" ? whole : op.where(labels.valid, whole, 0);
   const term =
     options.method === "exact"
-      ? exactGroup(op, { ...rows, probabilities: toRows(op, p, sets) }, sets, foregroundClass, options, factor)
+      ? exactGroup(op, { ...rows, ...sigmoidErrors(op, toRows(op, p, sets), foreground) }, sets, foregroundClass, options, factor)
       : binaryHistogram(op, p, positive, shares, sets, options, factor);
   return { value: term.value, gradient: term.gradient && op.mul(term.gradient, op.mul(p, op.sub(1, p))) };
+}
+
+/** Errors of the class 1, the smallest foreground error (1 in a row without), and the foreground. */
+function sigmoidErrors(op: OpBuilder, p: Value, foreground: Value): Pick<GroupRows, "errors" | "lowest" | "foreground"> {
+  const lowest = op.sub(1, op.reduceMax(op.mul(foreground, p), [1], true));
+  return { errors: op.abs(op.sub(foreground, p)), lowest, foreground: wholeForeground(foreground) };
 }
 
 function binaryHistogram(
@@ -98,7 +117,7 @@ const smallestNormal = 1.1754943508222875e-38;
 function hinge(
   op: OpBuilder,
   logits: Value,
-  rows: Omit<GroupRows, "probabilities">,
+  rows: { foreground: Value; counts: Value; shares: Value },
   sets: LovaszSets,
   options: LovaszOptions,
   factor: number | undefined,
@@ -112,7 +131,16 @@ function hinge(
   // The plain hinge counts errors above 0 only.
   const lowest = plain ? op.max(smallest, smallestNormal) : smallest;
   const layout = layoutOf(op, sets, foregroundClass);
-  const ranked = rankErrors(op, { errors, foreground, counts, lowest, layout, lineLength: labels.grid.width, countEmpty: options.classes !== "present" });
+  const found = wholeForeground(foreground);
+  const ranked = rankErrors(op, {
+    errors,
+    foreground: found,
+    counts,
+    lowest,
+    layout,
+    lineLength: labels.grid.width,
+    countEmpty: options.classes !== "present",
+  });
   // The derivative of either form; elu(e) + 1 is relu(e) plus it.
   const slope = plain ? op.cast(op.greater(ranked.errors, 0), "float32") : op.exp(op.min(ranked.errors, 0));
   const counted = plain ? op.relu(ranked.errors) : op.add(op.relu(ranked.errors), slope);

@@ -25,8 +25,8 @@ export interface CrossEntropyTerm {
 export interface PixelGradient {
   readonly pull: Value;
   readonly own: Value;
-  /** With label smoothing: [N,1,H·W] times class weights [1,C,1], or times 1. */
-  readonly uniform?: { readonly perPixel: Value; readonly weights: Value | undefined };
+  /** With label smoothing: [N,1,H·W] times class weights (all [1,C,1], of the label [N,1,H·W]), or times 1. */
+  readonly uniform?: { readonly perPixel: Value; readonly weights: { readonly all: Value; readonly ofLabel: Value } | undefined };
 }
 
 /** Class weights at each pixel's label, [N,1,H·W]; weight of class 0 at void pixels. */
@@ -104,5 +104,6 @@ export function crossEntropy(
   const term = averageKept(op, losses, labelWeights, selection, labels, options, scale);
   const ownShare = op.mul(labelWeights === undefined ? term.share : op.mul(labelWeights, term.share), 1 - epsilon);
   const perPixel = op.mul(term.share, part);
-  return { term, gradient: { pull: op.add(ownShare, op.mul(perPixel, weightSum)), own: ownShare, uniform: { perPixel, weights } } };
+  const uniform = { perPixel, weights: weights && labelWeights && { all: weights, ofLabel: labelWeights } };
+  return { term, gradient: { pull: op.add(ownShare, op.mul(perPixel, weightSum)), own: ownShare, uniform } };
 }

@@ -1,20 +1,15 @@
 /**
- * The histogram method: Lovász is an integral over thresholds, so counting errors into bins replaces the sort. All
- * pixels of a bin share a weight, and together these are exactly the increase of the Jaccard loss over the bin.
+ * The histogram method: Lovász is an integral over thresholds, so counting errors into bins replaces the sort. Counted
+ * in pieces, weighted in one table, and looked up once for all classes.
  */
 
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import { type ClassGroup, type LovaszSets, rowsOfTable, sizeOfGroup } from "./lovasz-sets.ts";
+import { assembleClasses, type ClassGroup, type LovaszSets, sizeOfGroup } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { exactCounts, filled, knownSize, reshapeTo, sizes } from "./pixels.ts";
-import { cutBlocks, fillBlocks, prefixCounts, rowLayout, rowSums, wholeBlocks } from "./scan.ts";
-
-/**
- * Columns of a histogram of b bins: 0…b of the background, b+1…2b+1 of the foreground. ⌊e·b⌋ = b, the error 1, counts
- * in the bin below it; a column of its own for it saves a pass over all classes.
- */
-export const columnsOf = (bins: number): number => 2 * bins + 2;
+import { exactCounts, filled, knownSize, reshapeTo, sizes, sumPixels } from "./pixels.ts";
+import { sumOverClasses } from "./softmax.ts";
+import { columnsOf, weightTable } from "./weight-table.ts";
 
 /**
  * Columns of errors of the background: ⌊p·b⌋ as int32. A NaN may come out negative: it must not be an index.
@@ -32,31 +27,80 @@ export function foregroundColumn(op: OpBuilder, scaled: Value, bins: number): Va
   return op.add(backgroundColumn(op, op.sub(bins, scaled)), bins + 1);
 }
 
-export interface HistogramWeights {
-  /** G = share · factor · (fg ? −1 : +1) · δ per column, [N,g,2b+2]. */
-  readonly table: Value;
-  /** Σ share · factor · δ over the foreground: Σ e·δ = Σ p·G + this. */
+export interface HistogramInput {
+  /** p · scale, float32 [N,C,H·W] */
+  readonly p: Value;
+  readonly scale: number;
+  /** int32 [N,C,H·W] */
+  readonly columns: Value;
+  /** a_c/M, [N,C] or [1,C]; 0 for a class that no group has. */
+  readonly shares: Value;
+  readonly sets: LovaszSets;
+  readonly groups: readonly ClassGroup[];
+  readonly channels: number | undefined;
+  readonly options: LovaszOptions;
+}
+
+export interface HistogramTerm {
+  /** float32 scalar, before its weight. */
   readonly value: Value;
+  /** Gradient at p · scale times weight and scale; where asked. */
+  readonly gradient: Value | undefined;
+  /** ⟨p·scale, gradient⟩, [N,1,H·W] */
+  readonly dot: Value;
+  /** The gradient of each column, [N,C,2b+2]. */
+  readonly table: Value;
 }
 
 /**
- * Weights of one group of classes.
- * @param columns int32 [N,g,H·W]
- * @param shares [N,C] or [1,C]
+ * G = share · factor · (fg ? −1 : +1) · δ of each column, and Σ e·δ = Σ p·G + Σ δ over the foreground: ⟨p,G⟩ is shared
+ * with the gradient at the logits.
  */
-export function histogramWeights(op: OpBuilder, columns: Value, shares: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): HistogramWeights {
+export function histogramTerm(
+  op: OpBuilder,
+  { p, scale, columns, shares, sets, groups, channels, options }: HistogramInput,
+  factor: number | undefined,
+): HistogramTerm {
   const { grid } = sets.labels;
-  const count = sizeOfGroup(op, sets.labels, group);
+  // A factor of 0 would leave nothing to divide the value out of.
+  const inside = factor === undefined || factor === 0 ? 1 : factor;
+  const share = op.reshape(op.mul(shares, inside / scale), [-1, 1]);
   const width = columnsOf(options.bins);
-  const counted = countColumns(op, columns, sets, group, options);
-  const totals = rowsOfTable(op, sets.counts, group);
-  const perSet = sets.perImage ? op.mul(grid.images, count) : count;
-  const { table, foreground } = weightTable(op, counted, totals, perSet, options.bins, options.classes !== "present");
-  const share = rowsOfTable(op, shares, group);
-  const signed = op.mul(table, share);
-  const shape = [grid.images, count, width] as const;
-  const perImage = sets.perImage ? reshapeTo(op, signed, shape) : op.expand(op.unsqueeze(signed, [0]), sizes(op, shape));
-  return { value: op.reduceSum(op.mul(foreground, op.reshape(share, [-1])), [0]), table: perImage };
+  const pieces = piecesOf(columns, groups);
+  const parts = groups.map((group) => ({ group, value: countColumns(op, columns, sets, group, options, pieces) }));
+  const counted = reshapeTo(op, assembleClasses(op, parts, channels), [-1, width]);
+  const classes = channels ?? op.reshape(op.cast(sets.labels.classes, "int64"), [1]);
+  const rows = sets.perImage ? op.mul(grid.images, classes) : classes;
+  const weights = weightTable(op, counted, op.reshape(sets.counts, [-1, 1]), rows, options.bins, options.classes !== "present");
+  const perSet = reshapeTo(op, op.mul(weights.table, share), [sets.perImage ? grid.images : 1, classes, width]);
+  const table = sets.perImage ? perSet : op.expand(perSet, sizes(op, [grid.images, classes, width]));
+  const found = op.emit("GatherElements", [reshapeTo(op, table, [-1, width]), reshapeTo(op, columns, [-1, grid.area])], { axis: 1 });
+  const gradient = op.reshapeLike(found, p);
+  const dot = sumOverClasses(op, op.mul(p, gradient));
+  const ofForeground = op.reduceSum(op.mul(weights.foreground, op.reshape(share, [-1])), [0]);
+  const value = op.div(op.add(sumPixels(op, dot, grid), op.mul(ofForeground, scale)), inside);
+  const nothing = (x: Value) => (factor === 0 ? op.mul(x, 0) : x);
+  return { value, gradient: factor === undefined ? undefined : nothing(gradient), dot: nothing(dot), table: nothing(table) };
+}
+
+/**
+ * Elements counted at once. The CPU provider copies the indices of a ScatterElements into memory of its own: four
+ * times as many take 1.7 times as long each, because that memory is mapped anew.
+ */
+const elementsAtOnce = 1 << 20;
+
+/** The nodes of a graph do not grow with the pixels beyond this many scatters. */
+const mostScatters = 48;
+
+/** Into how many equal runs of pixels the columns of a group are cut. */
+function piecesOf(columns: Value, groups: readonly ClassGroup[]): number {
+  const [images, , area] = columns.shape ?? [];
+  const largest = Math.max(...groups.map(({ count }) => count ?? Number.NaN));
+  if (typeof images !== "number" || typeof area !== "number" || area >= 2 ** 24 || Number.isNaN(largest)) return 1;
+  const wanted = Math.ceil((images * area * largest) / elementsAtOnce);
+  const allowed = Math.min(wanted, Math.floor(mostScatters / groups.length));
+  for (let pieces = allowed; pieces > 1; pieces--) if (area % pieces === 0) return pieces;
+  return 1;
 }
 
 /** Into how many runs of lines an image is cut so that each holds less than 2²⁴ pixels; sizes of the run: one. */
@@ -67,78 +111,39 @@ function partsOf(height: number, area: number): number {
 }
 
 /**
- * Pixels per column, [r, 2b+2], float32 or int32 as the class counts. Images are counted apart, where float32 is
+ * Pixels per column, [N or 1, g, 2b+2], float32 or int32 as the class counts. Images are counted apart, where float32 is
  * exact: that also spares the transpose to rows over the batch.
  */
-function countColumns(op: OpBuilder, columns: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions): Value {
+function countColumns(op: OpBuilder, columns: Value, sets: LovaszSets, group: ClassGroup, options: LovaszOptions, pieces: number): Value {
   const { grid, validMask } = sets.labels;
   const width = columnsOf(options.bins);
   const count = sizeOfGroup(op, sets.labels, group);
   const parts = partsOf(knownSize(grid.height), knownSize(grid.area));
   const rows = op.mul(op.mul(grid.images, count), parts);
-  const length = op.div(grid.area, parts);
-  const whole = sizes(op, [grid.images, count, grid.area]);
-  const ones = options.ignore === "none" ? filled(op, 1, [rows, length]) : reshapeTo(op, op.expand(validMask, whole), [rows, length]);
-  const zeros = filled(op, 0, [rows, width]);
-  const counted = op.emit("ScatterElements", [zeros, reshapeTo(op, columns, [rows, length]), ones], { axis: 1, reduction: "add" });
-  if (parts === 1 && (sets.perImage || knownSize(grid.images) === 1)) return op.cast(counted, sets.counts.dtype);
+  const length = op.div(op.div(grid.area, parts), pieces);
+  const whole = sizes(op, [grid.images, count, op.div(grid.area, pieces)]);
+  let counted = filled(op, 0, [rows, width]);
+  for (let piece = 0; piece < pieces; piece++) {
+    const taken = takePiece(op, columns, group, piece, pieces);
+    const one = () => reshapeTo(op, op.expand(takePiece(op, validMask, { first: 0, count: 1 }, piece, pieces), whole), [rows, length]);
+    const ones = options.ignore === "none" ? filled(op, 1, [rows, length]) : one();
+    counted = op.emit("ScatterElements", [counted, reshapeTo(op, taken, [rows, length]), ones], { axis: 1, reduction: "add" });
+  }
   const apart = reshapeTo(op, counted, [grid.images, count, parts, width]);
   const axes = sets.perImage ? [2] : [0, 2];
-  return op.reshape(exactCounts(op, apart, axes, sets.counts.dtype), [-1, width]);
+  const single = parts === 1 && (sets.perImage || knownSize(grid.images) === 1);
+  const counts = single ? op.cast(counted, sets.counts.dtype) : exactCounts(op, apart, axes, sets.counts.dtype);
+  return reshapeTo(op, counts, [sets.perImage ? grid.images : 1, count, width]);
 }
 
 /**
- * Signed δ per column, [r, 2b+2], and Σ f·δ of the foreground per row, [r]. With f, h pixels of a bin, I0, U0 before
- * and I1, U1 after it: foreground ½(1/U0 + 1/U1), background ½(I0 + I1)/(U0·U1).
- * @param counted pixels per column, as `totals` float32 or int32
- * @param totals G per row, [r,1]
- * @param countEmpty a row with G = 0 counts
+ * The classes of a group in one of several equal runs of pixels: [N,C,M] → [N,g,M/pieces]. All pieces together are one
+ * Split to the runtime.
  */
-export function weightTable(
-  op: OpBuilder,
-  counted: Value,
-  totals: Value,
-  rows: number | Value,
-  bins: number,
-  countEmpty: boolean,
-): { table: Value; foreground: Value } {
-  const layout = rowLayout(rows, op.ints([bins]));
-  const [background, foreground] = mergeTops(op, counted, bins);
-  const float = (x: Value) => op.cast(x, "float32");
-  // Walked from the last bin to the first: what a bin and all above it hold.
-  const above = (x: Value) => {
-    const filledUp = prefixCounts(op, fillBlocks(op, x, layout), wholeBlocks(op, layout), totals.dtype === "int32" ? "int32" : "float32");
-    const upTo = cutBlocks(op, filledUp, layout);
-    return op.add(op.sub(op.gather(upTo, op.ints([bins - 1]), 1), upTo), x);
-  };
-  const [seenForeground, seenBackground] = [above(foreground), above(background)];
-  const after = op.sub(totals, seenForeground);
-  const reached = op.add(totals, seenBackground);
-  const unionAfter = op.max(float(reached), 1);
-  const unionBefore = op.max(float(op.sub(reached, background)), 1);
-  const intersections = op.mul(float(op.add(op.add(after, after), foreground)), 0.5);
-  const forForeground = op.mul(op.add(op.reciprocal(unionBefore), op.reciprocal(unionAfter)), 0.5);
-  const occupied = op.div(op.div(intersections, unionBefore), unionAfter);
-  const forBackground = countEmpty ? op.add(occupied, emptyRows()) : occupied;
-  const withTop = (x: Value) => op.concat([x, op.slice(x, [{ axis: 1, start: bins - 1 }])], 1);
-  const table = op.concat([withTop(forBackground), op.neg(withTop(forForeground))], 1);
-  return { table, foreground: rowSums(op, op.mul(float(foreground), forForeground), layout) };
-
-  /** Where G = 0 the pixels of the highest occupied bin share the weight 1. */
-  function emptyRows(): Value {
-    const isTop = float(op.equal(float(seenBackground), float(background)));
-    const share = op.div(isTop, op.max(float(background), 1));
-    return op.mul(share, float(op.less(totals, 1)));
-  }
-}
-
-/** The columns as bins, the last two of either half together: [r, b] twice. WebGPU splits integers, but slices none. */
-function mergeTops(op: OpBuilder, counted: Value, bins: number): readonly [background: Value, foreground: Value] {
-  const half = bins === 1 ? [1, 1] : [bins - 1, 1, 1];
-  const parts = op.split(counted, 1, [...half, ...half]);
-  const merged = (of: readonly Value[]) => {
-    const last = op.add(of.at(-2) as Value, of.at(-1) as Value);
-    return bins === 1 ? last : op.concat([of[0] as Value, last], 1);
-  };
-  return [merged(parts.slice(0, half.length)), merged(parts.slice(half.length))];
+function takePiece(op: OpBuilder, x: Value, { first, count }: ClassGroup, piece: number, pieces: number): Value {
+  const [, channels, area] = x.shape ?? [];
+  if (count === undefined || (pieces === 1 && count === channels)) return x;
+  const runs = pieces === 1 || typeof area !== "number" || typeof channels !== "number" ? x : reshapeTo(op, x, [-1, channels * pieces, area / pieces]);
+  const members = Array.from({ length: count }, (_, i) => (first + i) * pieces + piece);
+  return op.gather(runs, op.ints(members), 1);
 }

@@ -7,14 +7,16 @@ import type { Value } from "../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { OhemgenError } from "../support/errors.ts";
 import { binaryCrossEntropy, binaryLovasz } from "./binary.ts";
-import { type CrossEntropyTerm, crossEntropy, type PixelGradient } from "./cross-entropy.ts";
+import { type CrossEntropyTerm, crossEntropy } from "./cross-entropy.ts";
 import { allWithin, gradientTermLimit, logitsFinite } from "./finite.ts";
 import { type Labels, readLabels } from "./labels.ts";
-import { type LovaszTerm, lovaszSoftmax, scaleOfMethod } from "./lovasz.ts";
+import { lovaszSoftmax, scaleOfMethod } from "./lovasz.ts";
 import { checkForChannels, type ResolvedLossOptions } from "./options.ts";
+import { withOwnClass } from "./own-class.ts";
 import { reshapeTo } from "./pixels.ts";
 import { limitValue } from "./ranking.ts";
-import { ofOwnClass, type Probabilities, probabilities, type Softmax, softmax, sumOverClasses } from "./softmax.ts";
+import { probabilities, softmax } from "./softmax.ts";
+import { gradientAtLogits, type LogitGradient } from "./softmax-gradient.ts";
 import { upsamplingOf } from "./upsample.ts";
 
 export interface LossOutputs {
@@ -42,17 +44,11 @@ export interface LossRequest {
   readonly scale?: number;
 }
 
-/** base − own · onehot(y), with base [N,C,H·W] and own [N,1,H·W]. */
-interface TermGradient {
-  readonly base: Value;
-  readonly own: Value | undefined;
-}
-
 /** The terms of a head at label size. */
 interface Terms {
   readonly ce: CrossEntropyTerm | undefined;
-  readonly lovasz: LovaszTerm | undefined;
-  readonly gradient: TermGradient | undefined;
+  readonly lovasz: { readonly value: Value } | undefined;
+  readonly gradient: LogitGradient | undefined;
   /** bool scalars that must all hold */
   readonly finite: readonly Value[];
 }
@@ -109,47 +105,15 @@ function softmaxTerms(op: OpBuilder, { logits, labels, options, channels, scale,
   const surrogate = found && lovaszSoftmax(op.scope("lovasz"), found, labels, channels, lovasz, factor);
   const finite = [logitsFinite(op.scope("finite"), logits)];
   if (scale === undefined) return { ce: hard?.term, lovasz: surrogate, gradient: undefined, finite };
-  const { base, parts } = softmaxGradient(op.scope("gradient"), head, found, hard?.gradient, surrogate?.gradient);
+  const atProbabilities = found && surrogate?.gradient && { p: found, g: surrogate.gradient };
+  const { gradient, parts } = gradientAtLogits(op.scope("gradient"), head, labels, hard?.gradient, atProbabilities);
   if (checkTerms) finite.push(...parts.map((part) => allWithin(op.scope("finite"), part, gradientTermLimit)));
-  return { ce: hard?.term, lovasz: surrogate, gradient: { base, own: hard?.gradient.own }, finite };
+  return { ce: hard?.term, lovasz: surrogate, gradient, finite };
 }
 
-/**
- * p ⊙ (G − ⟨p,G⟩ + pull) − uniform · w, and the factors it is made of. With p′ = s·p and G′ = G/s, the gradient at p′:
- * p′ ⊙ (G′ + (pull − ⟨p′,G′⟩)/s).
- */
-function softmaxGradient(
-  op: OpBuilder,
-  head: Softmax,
-  scaled: Probabilities | undefined,
-  hard: PixelGradient | undefined,
-  atProbabilities: Value | undefined,
-): { base: Value; parts: readonly Value[] } {
-  const p = scaled?.all;
-  const dot = p && atProbabilities && sumOverClasses(op, op.mul(p, atProbabilities));
-  const parts = [...(hard === undefined ? [] : [hard.pull]), ...(dot === undefined ? [] : [dot])];
-  const pulled = (): Value => {
-    if (p === undefined || atProbabilities === undefined || dot === undefined) {
-      return op.mul(head.exponentials, hard === undefined ? 0 : op.div(hard.pull, head.exponentialSum));
-    }
-    return op.mul(p, op.add(atProbabilities, op.div(hard === undefined ? op.neg(dot) : op.sub(hard.pull, dot), scaled?.scale ?? 1)));
-  };
-  const uniform = hard?.uniform;
-  if (uniform === undefined) return { base: pulled(), parts };
-  return { base: op.sub(pulled(), uniform.weights === undefined ? uniform.perPixel : op.mul(uniform.perPixel, uniform.weights)), parts };
-}
-
-/**
- * The last step in four dimensions, so that it is an operation and not a view that makes the result: a view that is
- * an output of the graph is a copy. Subtracts `own` at each pixel's class; void pixels are class 0 with a share of 0.
- */
-function completeGradient(op: OpBuilder, { base, own }: TermGradient, labels: Labels, like: Value): Value {
-  const { images, height, width } = labels.grid;
-  if (own === undefined) return op.reshapeLike(base, like);
-  const perPixel = (x: Value) => reshapeTo(op, x, [images, 1, height, width]);
-  // Gathered, lowered and put back: a scatter that adds takes longer than all three.
-  const lowered = op.sub(ofOwnClass(op, base, labels), own);
-  return op.emit("ScatterElements", [op.reshapeLike(base, like), perPixel(op.max(labels.index, 0)), perPixel(lowered)], { axis: 1 });
+/** In the shape of the logits at label size. */
+function completeGradient(op: OpBuilder, { others, own }: LogitGradient, labels: Labels, like: Value): Value {
+  return op.reshapeLike(own === undefined ? others : withOwnClass(op, others, labels, own), like);
 }
 
 function binaryTerms(op: OpBuilder, { logits, labels, options, scale, checkTerms }: Head): Terms {
@@ -162,7 +126,7 @@ function binaryTerms(op: OpBuilder, { logits, labels, options, scale, checkTerms
   const parts = [hard?.gradient, surrogate?.gradient].filter((part) => part !== undefined);
   const base = parts.length === 0 ? op.mul(logits, 0) : op.sum(parts);
   if (checkTerms) finite.push(allWithin(op.scope("finite"), base));
-  return { ce: hard?.term, lovasz: surrogate, gradient: { base, own: undefined }, finite };
+  return { ce: hard?.term, lovasz: surrogate, gradient: { others: base, own: undefined }, finite };
 }
 
 interface Finished {

@@ -7,7 +7,7 @@ import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { classCounts, type Labels } from "./labels.ts";
-import { reshapeTo } from "./pixels.ts";
+import { knownSize, reshapeTo, sizes } from "./pixels.ts";
 import { type RowLayout, rowLayout } from "./scan.ts";
 
 /** Neighbouring classes handled together; `undefined`: all of a number known at run time only. */
@@ -27,11 +27,24 @@ export interface LovaszSets {
   readonly occupied: Value;
 }
 
-/** A group as rows: probabilities and foreground [r,M], count and share a_c/M [r,1]. */
+/** Where the label is the class of the row, as float32 0 or 1. */
+export interface Foreground {
+  /** [r,M] */
+  readonly all: (op: OpBuilder) => Value;
+  /** At some positions of each row: int64 [r,K] → [r,K]. */
+  readonly at: (op: OpBuilder, positions: Value) => Value;
+}
+
+/** A group as rows. */
 export interface GroupRows {
-  readonly probabilities: Value;
-  readonly foreground: Value;
+  /** e = |fg − p|, [r,M] */
+  readonly errors: Value;
+  /** No foreground error is smaller; 1 in a row without foreground, [r,1]. */
+  readonly lowest: Value;
+  readonly foreground: Foreground;
+  /** G, [r,1] */
   readonly counts: Value;
+  /** a_c/M, [r,1] */
   readonly shares: Value;
 }
 
@@ -52,10 +65,13 @@ export function perSet(op: OpBuilder, shares: Value, { perImage, labels }: Lovas
   return perImage ? op.div(shares, op.cast(labels.grid.images, "float32")) : shares;
 }
 
+/** Each image is a set, or there is one: rows lie as the pixels do. */
+const liesInRows = ({ perImage, labels }: LovaszSets): boolean => perImage || knownSize(labels.grid.images) === 1;
+
 /** [N,g,H·W] → [r,M]. Of one class it is a view, also of bool, which WebGPU does not transpose. */
 export function toRows(op: OpBuilder, x: Value, sets: LovaszSets): Value {
   const { grid } = sets.labels;
-  if (sets.perImage) return reshapeTo(op, x, [-1, grid.area]);
+  if (liesInRows(sets)) return reshapeTo(op, x, [-1, grid.area]);
   if (dimsOf(x)[1] === 1) return reshapeTo(op, x, [1, grid.total]);
   return reshapeTo(op, op.transpose(x, [1, 0, 2]), [-1, grid.total]);
 }
@@ -63,7 +79,7 @@ export function toRows(op: OpBuilder, x: Value, sets: LovaszSets): Value {
 /** [r,M] → [N,g,H·W] */
 export function fromRows(op: OpBuilder, rows: Value, sets: LovaszSets, group: ClassGroup): Value {
   const { grid } = sets.labels;
-  if (sets.perImage || group.count === 1) return reshapeTo(op, rows, [grid.images, group.count ?? -1, grid.area]);
+  if (liesInRows(sets) || group.count === 1) return reshapeTo(op, rows, [grid.images, group.count ?? -1, grid.area]);
   return op.transpose(reshapeTo(op, rows, [group.count ?? -1, grid.images, grid.area]), [1, 0, 2]);
 }
 
@@ -86,23 +102,43 @@ export function takeClasses(op: OpBuilder, x: Value, { first, count }: ClassGrou
   return op.gather(x, op.ints(Array.from({ length: count }, (_, i) => first + i)), 1);
 }
 
-/** 1 where the pixel's label is the class of the row, float32 [r,M]. */
-export function foregroundRows(op: OpBuilder, sets: LovaszSets, { first, count }: ClassGroup): Value {
+/**
+ * Foreground of the rows of a group, from the labels as float32: WebGPU gathers no integers, and neither reshapes nor
+ * casts the positions that TopK makes.
+ */
+export function foregroundOf(sets: LovaszSets, group: ClassGroup): Foreground {
   const { labels, perImage } = sets;
-  const indices =
-    count === undefined
-      ? op.emit("Range", [op.scalar("int32", 0), labels.classes, op.scalar("int32", 1)])
-      : op.constant(
-          tensorOf(
-            "int32",
-            [count],
-            Array.from({ length: count }, (_, i) => first + i),
-          ),
-        );
-  const column = op.reshape(indices, [-1, 1]);
-  const index = perImage ? labels.index : reshapeTo(op, labels.index, [1, labels.grid.total]);
-  const found = op.cast(op.equal(index, column), "float32");
-  return perImage ? reshapeTo(op, found, [-1, labels.grid.area]) : found;
+  const { images, area, total } = labels.grid;
+  const setSize = perImage ? area : total;
+  const index = (op: OpBuilder) => reshapeTo(op, op.cast(labels.index, "float32"), perImage ? [images, 1, area] : [1, total]);
+  const isClass = (op: OpBuilder, found: Value) => op.cast(op.equal(found, classColumn(op, labels, group)), "float32");
+  return {
+    all: (op) => reshapeTo(op, isClass(op, index(op)), [-1, setSize]),
+    at: (op, positions) => {
+      const count = sizeOfGroup(op, labels, group);
+      const rows = reshapeTo(op, op.expand(index(op), sizes(op, perImage ? [images, count, area] : [count, total])), [-1, setSize]);
+      const found = op.emit("GatherElements", [rows, positions], { axis: 1 });
+      return perImage ? op.reshapeLike(isClass(op, reshapeTo(op, found, [images, count, -1])), found) : isClass(op, found);
+    },
+  };
+}
+
+/** Foreground that lies there whole, float32 [r,M]. */
+export function wholeForeground(rows: Value): Foreground {
+  return { all: () => rows, at: (op, positions) => op.emit("GatherElements", [rows, positions], { axis: 1 }) };
+}
+
+/** The classes of a group, float32 [g,1]. */
+function classColumn(op: OpBuilder, labels: Labels, { first, count }: ClassGroup): Value {
+  if (count !== undefined)
+    return op.constant(
+      tensorOf(
+        "float32",
+        [count, 1],
+        Array.from({ length: count }, (_, i) => first + i),
+      ),
+    );
+  return op.reshape(op.emit("Range", [op.scalar("float32", 0), op.cast(labels.classes, "float32"), op.scalar("float32", 1)]), [-1, 1]);
 }
 
 /** Neighbouring members of a sorted list of classes, at most `size` together. */

@@ -6,12 +6,13 @@
 import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import type { OpBuilder } from "../ops/builder.ts";
-import { backgroundColumn, columnsOf, foregroundColumn, histogramWeights } from "./histogram.ts";
+import { type ClassErrors, classErrors } from "./class-errors.ts";
+import { backgroundColumn, foregroundColumn, histogramTerm } from "./histogram.ts";
 import type { Labels } from "./labels.ts";
 import {
   assembleClasses,
   type ClassGroup,
-  foregroundRows,
+  foregroundOf,
   fromRows,
   type GroupRows,
   groupsOf,
@@ -24,7 +25,8 @@ import {
   toRows,
 } from "./lovasz-sets.ts";
 import type { LovaszOptions } from "./options.ts";
-import { knownSize, reshapeTo, sumPixels } from "./pixels.ts";
+import { lookUpOwnClass, ofOwnClass, withOwnClass } from "./own-class.ts";
+import { knownSize } from "./pixels.ts";
 import { rankErrors, scatterToPixels } from "./ranks.ts";
 import { rowSums } from "./scan.ts";
 import { smallErrors } from "./small-errors.ts";
@@ -35,6 +37,23 @@ export interface LovaszTerm {
   readonly value: Value;
   /** Gradient at the probabilities as they were given (hinge: at the logits) times weight and scale; where asked. */
   readonly gradient: Value | undefined;
+}
+
+/** The gradient at the probabilities p′ = s·p of a softmax, G′ = G/s, and what the gradient at the logits needs of it. */
+export interface SoftmaxGradient {
+  /** G′, [N,C,H·W] */
+  readonly all: Value;
+  /** G′_i[y_i], [N,1,H·W]; of class 0 at void pixels. */
+  readonly own: Value;
+  /** ⟨p′,G′⟩, [N,1,H·W] */
+  readonly dot: Value;
+  /** p′ but for each pixel's own class, [N,C,H·W]. */
+  readonly others: Value;
+}
+
+export interface SoftmaxLovaszTerm {
+  readonly value: Value;
+  readonly gradient: SoftmaxGradient | undefined;
 }
 
 /** Elements ranked or counted together: more classes at a time save nothing and cost memory. */
@@ -58,35 +77,48 @@ function groupSize(labels: Labels, channels: number, method: LovaszOptions["meth
  */
 export function lovaszSoftmax(
   op: OpBuilder,
-  { all: p, own, scale }: Probabilities,
+  probabilities: Probabilities,
   labels: Labels,
   channels: number | undefined,
   options: LovaszOptions,
   factor: number | undefined,
-): LovaszTerm {
+): SoftmaxLovaszTerm {
+  const { all: p, own, scale } = probabilities;
   const sets = lovaszSets(op, labels, options.perImage);
   const shares = sharesOf(op, sets, channels, options);
   const members = typeof options.classes === "string" ? Array.from({ length: channels ?? 0 }, (_, i) => i) : [...options.classes].sort((a, b) => a - b);
   const groups = channels === undefined ? [{ first: 0, count: undefined }] : groupsOf(members, groupSize(labels, channels, options.method));
   if (options.method === "histogram") {
-    const columns = columnsOfErrors(op, p, own, labels, options.bins);
-    return histogramTerm(op, { p, scale, columns, shares, sets, groups, channels, options }, factor);
+    const ownColumns = ownColumnsOfErrors(op, own, labels, options.bins);
+    const columns = withOwnClass(op, backgroundColumn(op, p), labels, ownColumns);
+    const { value, gradient, dot, table } = histogramTerm(op, { p, scale, columns, shares, sets, groups, channels, options }, factor);
+    const atOwn = gradient && (lookUpOwnClass(op, table, labels, ownColumns) ?? ofOwnClass(op, gradient, labels));
+    return { value, gradient: gradient && atOwn && { all: gradient, own: atOwn, dot, others: p } };
   }
+  const errors = classErrors(op, probabilities, sets);
   const results = groups.map((group) => {
     const scope = scopeOf(op, group);
     const rows = {
-      probabilities: toRows(scope, takeClasses(scope, p, group), sets),
-      foreground: foregroundRows(scope, sets, group),
+      errors: toRows(scope, takeClasses(scope, errors.all, group), sets),
+      lowest: rowsOfTable(scope, errors.lowest, group),
+      foreground: foregroundOf(sets, group),
       counts: rowsOfTable(scope, sets.counts, group),
       shares: rowsOfTable(scope, shares, group),
     };
     return { group, ...exactGroup(scope, rows, sets, group, options, factor) };
   });
   const parts = results.flatMap(({ group, gradient }) => (gradient === undefined ? [] : [{ group, value: gradient }]));
-  return {
-    value: op.sum(results.map(({ value }) => value)),
-    gradient: factor === undefined ? undefined : assembleClasses(op, parts, channels),
-  };
+  const value = op.sum(results.map((result) => result.value));
+  if (factor === undefined) return { value, gradient: undefined };
+  return { value, gradient: gradientOfErrors(op, assembleClasses(op, parts, channels), errors, own, labels) };
+}
+
+/** ⟨p,G⟩ = ⟨e,G⟩ + (p_y − e_y)·G_y: the probabilities themselves need not be kept beside the errors. */
+function gradientOfErrors(op: OpBuilder, all: Value, errors: ClassErrors, own: Value, labels: Labels): SoftmaxGradient {
+  const atOwn = ofOwnClass(op, all, labels);
+  const difference = op.mul(op.sub(own, errors.own), atOwn);
+  const dot = op.add(sumOverClasses(op, op.mul(errors.all, all)), difference);
+  return { all, own: atOwn, dot, others: errors.all };
 }
 
 /** Nodes of a group are named after its first class. */
@@ -94,49 +126,9 @@ function scopeOf(op: OpBuilder, { first }: ClassGroup): OpBuilder {
   return op.scope(`from_class_${first}`);
 }
 
-/** Every class as background, then each pixel's own class as foreground: void pixels stay background. */
-function columnsOfErrors(op: OpBuilder, p: Value, own: Value, labels: Labels, bins: number): Value {
-  const column = op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own));
-  return op.emit("ScatterElements", [backgroundColumn(op, p), op.max(labels.index, 0), column], { axis: 1 });
-}
-
-export interface HistogramInput {
-  /** p · scale, float32 [N,C,H·W] */
-  readonly p: Value;
-  readonly scale: number;
-  /** int32 [N,C,H·W] */
-  readonly columns: Value;
-  readonly shares: Value;
-  readonly sets: LovaszSets;
-  readonly groups: readonly ClassGroup[];
-  readonly channels: number | undefined;
-  readonly options: LovaszOptions;
-}
-
-/**
- * Counted in groups of classes (a scatter over more than about 4 M indices takes twice as long for each), looked up
- * once for all of them. Σ ⟨p,G⟩ is shared with the gradient at the logits.
- */
-export function histogramTerm(
-  op: OpBuilder,
-  { p, scale, columns, shares, sets, groups, channels, options }: HistogramInput,
-  factor: number | undefined,
-): LovaszTerm {
-  const { grid } = sets.labels;
-  // A factor of 0 would leave nothing to divide the value out of.
-  const inside = factor === undefined || factor === 0 ? 1 : factor;
-  const scaled = op.mul(shares, inside / scale);
-  const results = groups.map((group) => ({ group, ...histogramWeights(scopeOf(op, group), takeClasses(op, columns, group), scaled, sets, group, options) }));
-  const table = assembleClasses(
-    op,
-    results.map(({ group, table: value }) => ({ group, value })),
-    channels,
-  );
-  const rows = reshapeTo(op, table, [-1, columnsOf(options.bins)]);
-  const gradient = op.reshapeLike(op.emit("GatherElements", [rows, reshapeTo(op, columns, [-1, grid.area])], { axis: 1 }), p);
-  const dot = sumPixels(op, sumOverClasses(op, op.mul(p, gradient)), grid);
-  const value = op.div(op.add(dot, op.mul(op.sum(results.map((result) => result.value)), scale)), inside);
-  return { value, gradient: factor === undefined ? undefined : factor === 0 ? op.mul(gradient, 0) : gradient };
+/** Each pixel's own class as foreground; void pixels stay background. */
+function ownColumnsOfErrors(op: OpBuilder, own: Value, labels: Labels, bins: number): Value {
+  return op.where(labels.valid, foregroundColumn(op, own, bins), backgroundColumn(op, own));
 }
 
 /** a_c / M for each class, 0 for one that is not averaged: float32 [N,C] or [1,C]. */
@@ -162,13 +154,10 @@ export function exactGroup(
   options: LovaszOptions,
   factor: number | undefined,
 ): { value: Value; gradient: Value | undefined } {
-  const { probabilities, foreground, counts, shares } = rows;
-  const errors = op.abs(op.sub(foreground, probabilities));
-  // The smallest foreground error; 1 in a row without foreground.
-  const smallest = op.sub(1, op.reduceMax(op.mul(foreground, probabilities), [1], true));
+  const { errors, foreground, counts, shares } = rows;
   const layout = layoutOf(op, sets, group);
-  const small = smallErrors(op, { errors, foreground, counts, lowest: smallest, layout });
-  const lowest = small === undefined ? smallest : op.max(smallest, small.start);
+  const small = smallErrors(op, { errors, foreground, counts, lowest: rows.lowest, layout });
+  const lowest = small === undefined ? rows.lowest : op.max(rows.lowest, small.start);
   const ranked = rankErrors(op, { errors, foreground, counts, lowest, layout, lineLength: sets.labels.grid.width, countEmpty: options.classes !== "present" });
   // A factor of 0 would leave nothing to divide the value out of.
   const inside = factor || 1;

@@ -5,14 +5,14 @@
 
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
+import type { Foreground } from "./lovasz-sets.ts";
 import { filled, reshapeTo } from "./pixels.ts";
 import { blockLength, cutBlocks, fillBlocks, prefixCounts, type RowLayout, wholeBlocks } from "./scan.ts";
 
 /** Rows of one sorted set each: [r, M]. */
 export interface ErrorRows {
   readonly errors: Value;
-  /** float32 0 or 1 */
-  readonly foreground: Value;
+  readonly foreground: Foreground;
   /** G per row, [r,1], float32 or (2²⁴ pixels and more) int32 */
   readonly counts: Value;
   /** float32 [r,1]: nothing below it has weight. */
@@ -57,7 +57,7 @@ export function rankErrors(op: OpBuilder, rows: ErrorRows): RankedRows {
   const length = lengthToSort(op, rows);
   const { values, indices } = op.topK(rows.errors, length, { axis: 1, largest: true });
   const layout: RowLayout = { ...rows.layout, length };
-  const foreground = op.emit("GatherElements", [rows.foreground, indices], { axis: 1 });
+  const foreground = rows.foreground.at(op, indices);
   const dtype = rows.counts.dtype === "int32" ? "int32" : "float32";
   // Whole blocks of ranks, cut to the length only once they are float weights.
   const whole = wholeBlocks(op, layout);

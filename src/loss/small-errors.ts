@@ -7,9 +7,11 @@ import type { Graph, Value } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { bug } from "../support/errors.ts";
-import { columnsOf, weightTable } from "./histogram.ts";
+import type { Foreground } from "./lovasz-sets.ts";
+import { wholeNumbers } from "./own-class.ts";
 import { filled, reshapeTo } from "./pixels.ts";
 import type { RowLayout } from "./scan.ts";
+import { columnsOf, weightTable } from "./weight-table.ts";
 
 const bins = 1 << 16;
 const step = 2 ** -24;
@@ -30,10 +32,10 @@ export interface SmallErrors {
 export interface SmallErrorsInput {
   /** float32 [r,M] */
   readonly errors: Value;
-  readonly foreground: Value;
+  readonly foreground: Foreground;
   /** G per row, [r,1] */
   readonly counts: Value;
-  /** The smallest foreground error per row, [r,1]. */
+  /** No foreground error of the row is smaller, [r,1]. */
   readonly lowest: Value;
   readonly layout: RowLayout;
 }
@@ -78,21 +80,14 @@ function countedWeights(op: OpBuilder, { errors, foreground, counts, layout }: S
   const { rows, length } = layout;
   const width = columnsOf(bins);
   const bin = op.max(op.cast(op.min(op.mul(errors, 1 / step), bins - 1), "int32"), 0);
-  const columns = op.add(bin, op.cast(op.mul(foreground, bins + 1), "int32"));
+  const columns = op.add(bin, op.cast(op.mul(foreground.all(op), bins + 1), "int32"));
   const ones = filled(op, 1, [rows, length]);
   const zeros = filled(op, 0, [rows, width]);
   const counted = op.emit("ScatterElements", [zeros, columns, ones], { axis: 1, reduction: "add" });
   const table = op.mul(weightTable(op, op.cast(counted, counts.dtype), counts, rows, bins, false).table, shares);
   // The last bin holds what is sorted; column b of either half is empty.
-  const middle = op.mul(op.add(evenly(op, bins), 0.5), step);
+  const middle = op.mul(op.add(wholeNumbers(op, "float32", bins), 0.5), step);
   const centres = op.concat([op.slice(middle, [{ axis: 0, start: 0, end: bins - 1 }]), filled(op, 0, [2])], 0);
   const perBin = op.mul(reshapeTo(op, op.mul(op.abs(table), counted), [rows, 2, bins + 1]), centres);
   return [op.emit("GatherElements", [table, columns], { axis: 1 }), op.reduceSum(op.reduceSum(perBin, [2]), [1])];
-}
-
-/** 0, 1 … n−1 in float32. Stays a node: folded, it would be most of the file. */
-function evenly(op: OpBuilder, n: number): Value {
-  const bounds = [op.scalar("float32", 0), op.scalar("float32", n), op.scalar("float32", 1)];
-  const node = op.append("Range", "", bounds, {}, [{ dtype: "float32", shape: [n] }]);
-  return node.outputs[0] ?? bug("Range without an output");
 }

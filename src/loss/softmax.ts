@@ -7,6 +7,7 @@ import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import type { Labels } from "./labels.ts";
+import { ofOwnClass } from "./own-class.ts";
 
 export interface Softmax {
   /** z, [N,C,H·W] */
@@ -49,10 +50,12 @@ export interface Probabilities {
   readonly scale: number;
 }
 
-/** 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks, and by Σ/scale scales, without another pass. */
+/**
+ * 0 at pixels that are not valid unless `keepVoid`. Dividing by ∞ masks, and by Σ/scale scales, without another pass;
+ * the ∞ is a division by 0, because Where takes four times as long.
+ */
 export function probabilities(op: OpBuilder, head: Softmax, labels: Labels, keepVoid: boolean, scale: number): Probabilities {
-  const whole = op.div(head.exponentialSum, scale);
-  const divisor = keepVoid ? whole : op.where(labels.valid, whole, Number.POSITIVE_INFINITY);
+  const divisor = op.div(head.exponentialSum, keepVoid ? scale : op.mul(labels.validMask, scale));
   return { scale, all: op.div(head.exponentials, divisor), own: op.div(ownExponential(op, head, labels), divisor) };
 }
 
@@ -61,12 +64,10 @@ export function ownProbability(op: OpBuilder, head: Softmax, labels: Labels): Va
   return op.div(ownExponential(op, head, labels), head.exponentialSum);
 }
 
-/** From the gathered logits, which the cross-entropy needs too: a second gather would cost as much as Exp of all. */
-function ownExponential(op: OpBuilder, head: Softmax, labels: Labels): Value {
+/**
+ * exp(z_y − max z), [N,1,H·W]; of class 0 at void pixels. From the gathered logits, which the cross-entropy needs too:
+ * a second gather would cost as much as Exp of all.
+ */
+export function ownExponential(op: OpBuilder, head: Softmax, labels: Labels): Value {
   return op.exp(ownShifted(op, head, labels));
-}
-
-/** The element of each pixel's own class: [N,C,H·W] → [N,1,H·W]; of class 0 at void pixels. */
-export function ofOwnClass(op: OpBuilder, x: Value, labels: Labels): Value {
-  return op.emit("GatherElements", [x, op.max(labels.index, 0)], { axis: 1 });
 }

@@ -4,6 +4,7 @@ import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import type { Model, Node, Value } from "../../src/ir/graph.ts";
 import { type LossModelRequest, lossModel } from "../../src/loss/graph.ts";
+import { wholeForeground } from "../../src/loss/lovasz-sets.ts";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
 import { rankErrors } from "../../src/loss/ranks.ts";
 import { rowLayout } from "../../src/loss/scan.ts";
@@ -124,7 +125,15 @@ describe("exact weights", () => {
         const counts = op.input("counts", dtype, [2, 1]);
         const lowest = op.input("lowest", "float32", [2, 1]);
         const layout = rowLayout(2, op.dim(errors, 1));
-        const ranked = rankErrors(op, { errors, foreground, counts, lowest, layout, lineLength: op.dim(errors, 1), countEmpty: true });
+        const ranked = rankErrors(op, {
+          errors,
+          foreground: wholeForeground(foreground),
+          counts,
+          lowest,
+          layout,
+          lineLength: op.dim(errors, 1),
+          countEmpty: true,
+        });
         const outputs = [
           { name: "weights", value: ranked.weights },
           { name: "positions", value: ranked.positions },

@@ -6,25 +6,8 @@
 import { describe, expect, test } from "vitest";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
 import { type Array4, evaluate, modelFor } from "./harness.ts";
+import { trainedInput } from "./inputs.ts";
 import { lossReference } from "./reference.ts";
-
-/** Sure of nearly every pixel: margins up to 24, so that foreground errors reach 2⁻²⁴ and exact zeros. */
-function trainedInput(images: number, classes: number, height: number, width: number, margin: number): { logits: Array4; labels: Array4 } {
-  let state = 9;
-  const next = (): number => {
-    state = (Math.imul(1664525, state) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-  const area = height * width;
-  const labels = Float64Array.from({ length: images * area }, () => (next() < 0.05 ? 255 : Math.floor(next() * next() * classes)));
-  const data = Float32Array.from({ length: images * classes * area }, () => next() * 2 - 1);
-  labels.forEach((label, pixel) => {
-    const believed = label === 255 || next() < 0.03 ? Math.floor(next() * classes) : label;
-    const at = (Math.floor(pixel / area) * classes + believed) * area + (pixel % area);
-    data[at] = (data[at] as number) + margin * next();
-  });
-  return { logits: { shape: [images, classes, height, width], data }, labels: { shape: [images, height, width], data: labels } };
-}
 
 async function expectReference(options: LossOptions, input: { logits: Array4; labels: Array4 }, dynamic: boolean, tolerance = 1e-5): Promise<void> {
   const want = lossReference(resolveLossOptions(options), input.logits, input.labels);
