@@ -9,6 +9,7 @@ import { windowAxes } from "../../src/ops/catalog/network.ts";
 import type { ConvGeometry } from "../../src/ops/lowerings/conv-geometry.ts";
 import { extent } from "../../src/ops/lowerings/conv-geometry.ts";
 import { convWeightGradient, type WeightGradientMethod } from "../../src/ops/lowerings/conv-weight-gradient.ts";
+import { weightGradientByRows } from "../../src/ops/lowerings/conv-weight-rows.ts";
 import { convolution } from "./cases/convolution.ts";
 import { between, randomFrom } from "./operands.ts";
 import { openModel, type Ran } from "./runtime.ts";
@@ -77,18 +78,30 @@ function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: Arra
   return result;
 }
 
+/** The grouped convolution takes dy as its kernel, and phases and runs of rows are cut: sizes have to be known. */
+const forms: Readonly<Record<WeightGradientMethod, readonly string[]>> = {
+  product: ["static", "symbolic"],
+  rows: ["static", "symbolic", "static in runs"],
+  phases: ["static"],
+  columns: ["static", "symbolic"],
+  "grouped-convolution": ["static"],
+  position: ["static", "symbolic"],
+};
+
 for (const method of methods) {
   describe(method, () => {
     for (const setting of settings.filter((candidate) => applies(method, candidate))) {
-      // The grouped convolution takes dy as its kernel, and phases are cut to whole ones: sizes have to be known.
-      for (const form of method === "grouped-convolution" || method === "phases" ? ["static"] : ["static", "symbolic"]) {
+      for (const form of forms[method]) {
         test(`${setting.about}, ${form}`, async () => {
           const op = new OpBuilder();
-          const shapeOf = (name: string, dims: readonly number[]) => (form === "static" ? dims : dims.map((dim, i) => (i === 1 ? dim : `${name}${i}`)));
+          const shapeOf = (name: string, dims: readonly number[]) => (form !== "symbolic" ? dims : dims.map((dim, i) => (i === 1 ? dim : `${name}${i}`)));
           const x = op.input("x", "float32", shapeOf("x", setting.x));
           const dy = op.input("dy", "float32", shapeOf("dy", setting.dy));
           const w: Value = { name: "w", dtype: "float32", shape: setting.w };
-          const dw = convWeightGradient(op, setting.geometry, { x, w, dy }, method);
+          const dw =
+            form === "static in runs"
+              ? weightGradientByRows(op, setting.geometry, { x, dy, weightDims: setting.w, bytesAtOnce: 600 })
+              : convWeightGradient(op, setting.geometry, { x, w, dy }, method);
           const graph = { name: "weight_gradient", inputs: [x, dy], initializers: [], outputs: [{ name: "dw", value: dw }], nodes: op.draft.nodes };
           const session = await openModel({ irVersion: 8, opsets: new Map([["", 18]]), producer: { name: "test", version: "" }, functions: [], graph });
           const random = randomFrom(setting.about.length);

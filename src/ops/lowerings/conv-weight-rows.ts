@@ -15,13 +15,26 @@ interface Side {
   readonly channels: number;
 }
 
-/** Row of `from` that stands in row r of shift i: r + first + i·step, or the zero row behind the last. */
-function rowTable(op: OpBuilder, from: Value, rows: Value, count: Dim, axis: WindowAxis, first: number, step: number): Value {
+/** How the kernel moves the rows of one operand against those of the other: shift i begins at row first + i·step. */
+interface RowShifts {
+  readonly count: number;
+  readonly first: number;
+  readonly step: number;
+}
+
+/** The rows of the smaller operand that are handled together; `count` is symbolic where they are all of them. */
+interface RowRun {
+  readonly begin: number;
+  readonly count: Dim;
+}
+
+/** Row of `from` that stands in row r of shift i, or the zero row behind the last. */
+function rowTable(op: OpBuilder, from: Value, rows: Value, run: RowRun, { count, first, step }: RowShifts): Value {
   const height = dimsOf(from)[2] as Dim;
-  if (typeof height === "number" && typeof count === "number") {
+  if (typeof height === "number" && typeof run.count === "number") {
     const table: number[] = [];
-    for (let i = 0; i < axis.size; i++) {
-      for (let r = 0; r < count; r++) {
+    for (let i = 0; i < count; i++) {
+      for (let r = run.begin; r < run.begin + run.count; r++) {
         const row = r + first + i * step;
         table.push(row >= 0 && row < height ? row : height);
       }
@@ -30,21 +43,34 @@ function rowTable(op: OpBuilder, from: Value, rows: Value, count: Dim, axis: Win
   }
   const end = op.dim(from, 2);
   const range = op.emit("Range", [op.scalar("int64", 0), op.squeeze(rows, [0]), op.scalar("int64", 1)]);
-  const shifts = op.reshape(op.ints(Array.from({ length: axis.size }, (_, i) => first + i * step)), [axis.size, 1]);
+  const shifts = op.reshape(op.ints(Array.from({ length: count }, (_, i) => first + i * step)), [count, 1]);
   const wanted = op.add(op.unsqueeze(range, [0]), shifts);
   const inside = op.and(op.greaterOrEqual(wanted, 0), op.less(wanted, end));
   return op.reshape(op.where(inside, wanted, end), [-1]);
 }
 
 /** `[N, C, H, W]` to `[N, g, C/g·k, rows·W]`: every vertical shift of every channel, as rows of a matrix. */
-function stackedRows(op: OpBuilder, side: Side, group: number, axis: WindowAxis, rows: Value, count: Dim, first: number, step: number): Value {
+function stackedRows(op: OpBuilder, side: Side, group: number, rows: Value, run: RowRun, shifts: RowShifts): Value {
   let stacked = side.value;
-  if (!(axis.size === 1 && first === 0 && dimsOf(side.value)[2] === count)) {
+  if (!(shifts.count === 1 && shifts.first === 0 && dimsOf(side.value)[2] === run.count)) {
     const withZeroRow = op.pad(side.value, [0, 0, 0, 0, 0, 0, 1, 0]);
-    stacked = op.gather(withZeroRow, rowTable(op, side.value, rows, count, axis, first, step), 2);
+    stacked = op.gather(withZeroRow, rowTable(op, side.value, rows, run, shifts), 2);
   }
-  const shape = op.concat([op.dim(side.value, 0), op.ints([group, side.channels * axis.size, -1])], 0);
+  const shape = op.concat([op.dim(side.value, 0), op.ints([group, side.channels * shifts.count, -1])], 0);
   return op.reshape(stacked, shape);
+}
+
+/** Bytes of stacked rows at once: what high resolution holds beside the activations. */
+const mostBytes = 32 << 20;
+
+/** The rows of the smaller operand in runs whose stacked rows are no more than some bytes; one run of unknown sizes. */
+function rowRuns(left: Side, right: Side, shifts: RowShifts, bytesAtOnce: number): RowRun[] {
+  const count = dimsOf(right.value)[2] as Dim;
+  const [images, channels, , width] = dimsOf(left.value);
+  const bytes = 4 * Number(images) * Number(channels) * Number(width) * shifts.count * Number(count);
+  if (typeof count !== "number" || !(bytes > bytesAtOnce)) return [{ begin: 0, count }];
+  const length = Math.ceil(count / Math.ceil(bytes / bytesAtOnce));
+  return Array.from({ length: Math.ceil(count / length) }, (_, i) => ({ begin: i * length, count: Math.min(length, count - i * length) }));
 }
 
 /** Whether a shift leaves nothing of a row: dilated kernels reach beyond small maps. */
@@ -69,9 +95,11 @@ export interface RowOperands {
   readonly dy: Value;
   /** `[M, C/g, kh, kw]` */
   readonly weightDims: readonly number[];
+  /** Of stacked rows. */
+  readonly bytesAtOnce?: number;
 }
 
-export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, dy, weightDims }: RowOperands): Value {
+export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, dy, weightDims, bytesAtOnce = mostBytes }: RowOperands): Value {
   const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
   const [m, perGroup] = weightDims as readonly [number, number, number, number];
   const input: Side = { value: x, channels: perGroup };
@@ -80,28 +108,34 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
   const [left, right] = inputLeft ? [input, output] : [output, input];
   // x moves by +i·d - p against dy, and dy by the opposite against x.
   const sign = inputLeft ? 1 : -1;
-  const rows = op.dim(right.value, 2);
-  const count = dimsOf(right.value)[2] as Dim;
-  const stacked = stackedRows(op, left, group, vertical, rows, count, -sign * vertical.padBegin, sign * vertical.dilation);
-  const columns = Array.from({ length: horizontal.size }, (_, j) => {
-    const begin = sign * (j * horizontal.dilation - horizontal.padBegin);
-    return shiftedOut(right, begin, left.value) ? undefined : shiftedColumns(op, right, begin, left.value);
-  });
+  const shifts: RowShifts = { count: vertical.size, first: -sign * vertical.padBegin, step: sign * vertical.dilation };
+  const begins = Array.from({ length: horizontal.size }, (_, j) => sign * (j * horizontal.dilation - horizontal.padBegin));
+  const runs = rowRuns(left, right, shifts, bytesAtOnce);
+  // A run is complete before the next begins, so that only one holds its stacked rows.
+  const products = op.sum(runs.map((run) => productsOf(op, group, left, right, run, shifts, begins)));
+  // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
+  return op.reshape(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), weightDims);
+}
+
+/** Every element of the kernel for some rows of the smaller operand: `[g, L, kh, kw, R]`. */
+function productsOf(op: OpBuilder, group: number, left: Side, whole: Side, run: RowRun, shifts: RowShifts, begins: readonly number[]): Value {
+  const all = run.begin === 0 && run.count === dimsOf(whole.value)[2];
+  const cut = () => op.slice(whole.value, [{ axis: 2, start: run.begin, end: run.begin + Number(run.count) }]);
+  const right: Side = all ? whole : { ...whole, value: cut() };
+  const stacked = stackedRows(op, left, group, op.dim(right.value, 2), run, shifts);
+  const columns = begins.map((begin) => (shiftedOut(right, begin, left.value) ? undefined : shiftedColumns(op, right, begin, left.value)));
   const flat = (value: Value) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, right.channels, -1])], 0));
   // [N, g, L·kh, R] per column of the kernel, summed over the batch.
   const times = (column: Value) => op.reduceSum(op.matmul(stacked, op.transpose(column, [0, 1, 3, 2])), [0]);
-  const { size: kh } = vertical;
-  const { size: kw } = horizontal;
-  let products: Value;
+  const [kh, kw] = [shifts.count, begins.length];
   const seen = columns.filter((column) => column !== undefined);
-  if (right.channels * horizontal.size <= narrow * 2 && left.channels <= narrow && kw > 1 && seen.length === kw) {
-    products = op.reshape(times(op.concat(seen.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
-  } else {
-    const shape = [group, left.channels, kh, 1, right.channels];
-    const zeros = () => op.expand(op.scalar(dy.dtype, 0), op.ints(shape));
-    const parts = columns.map((column) => (column === undefined ? zeros() : op.reshape(times(flat(column)), shape)));
-    products = op.concat(parts, 3);
+  if (right.channels * kw <= narrow * 2 && left.channels <= narrow && kw > 1 && seen.length === kw) {
+    return op.reshape(times(op.concat(seen.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
   }
-  // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
-  return op.reshape(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), weightDims);
+  const shape = [group, left.channels, kh, 1, right.channels];
+  const zeros = () => op.expand(op.scalar(whole.value.dtype, 0), op.ints(shape));
+  return op.concat(
+    columns.map((column) => (column === undefined ? zeros() : op.reshape(times(flat(column)), shape))),
+    3,
+  );
 }
