@@ -41,11 +41,20 @@ test("tuned graphs have the gradients of the originals, which stay, and are wher
   const manifest = bytes("t/manifest.json");
   const { code, stdout } = place.run("tune", "t", "--threads", "1", "--json");
   expect(code).toBe(0);
-  const report = JSON.parse(stdout) as { layers: { chosen: string; before: number; blocked?: number }[]; machine: { threads: number } };
+  const report = JSON.parse(stdout) as {
+    layers: { chosen: string; before: number; blocked?: number }[];
+    machine: { threads: number };
+    graphs: Record<string, { chosen: string; before: number; after: number }>;
+  };
   expect(report.layers.length).toBeGreaterThan(3);
   expect(report.machine.threads).toBe(1);
   for (const { chosen, before, blocked } of report.layers) if (chosen === "blocked") expect(blocked).toBeLessThan(before);
-  graphs.forEach((name, i) => expect(bytes(`t/untuned/${name}`).equals(originals[i] as Buffer)).toBe(true));
+  graphs.forEach((name, i) => {
+    const { chosen, before, after } = report.graphs[name.replace(".onnx", "")] as (typeof report.graphs)[string];
+    expect(chosen).toBe(after < before ? "tuned" : "plain");
+    expect(bytes(`t/${name}`).equals(originals[i] as Buffer)).toBe(chosen === "plain");
+    expect(bytes(`t/untuned/${name}`).equals(originals[i] as Buffer)).toBe(true);
+  });
   expect(bytes("t/untuned/manifest.json").equals(manifest)).toBe(true);
   expect(JSON.parse(bytes("t/manifest.json").toString())).toEqual({ ...JSON.parse(manifest.toString()), tuned: report });
   const [plain, tuned] = [await gradient("t/untuned/gradient.onnx"), await gradient("t/gradient.onnx")];

@@ -17,10 +17,10 @@ export const tuneCommand = defineCommand({
   },
 });
 
-export function tuneText({ block, layers }: TuneReport): string {
+export function tuneText({ block, layers, graphs }: TuneReport): string {
   if (block === null) return "the runtime has no blocked kernels on this machine: nothing changed";
   const after = ({ chosen, before, blocked }: TuneReport["layers"][number]) => (chosen === "blocked" ? (blocked ?? before) : before);
   const rows = layers.map((layer) => [layer.layer, `${layer.count}`, layer.chosen, layer.before.toFixed(2), after(layer).toFixed(2)]);
-  const total = layers.reduce((sum, layer) => sum + layer.count * (layer.before - after(layer)), 0);
-  return `${table([["layer", "times", "chosen", "ms before", "ms after"], ...rows])}\ntotal gain over all graphs: ${total.toFixed(1)} ms`;
+  const whole = Object.entries(graphs).map(([name, graph]) => [`${name}.onnx`, graph.chosen, graph.before.toFixed(1), graph.after?.toFixed(1) ?? "–"]);
+  return `${table([["layer", "times", "chosen", "ms before", "ms after"], ...rows])}\n\n${table([["graph", "chosen", "ms before", "ms after"], ...whole])}`;
 }
