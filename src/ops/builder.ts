@@ -31,6 +31,7 @@ export class OpBuilder {
   readonly draft: Draft;
   private readonly prefix: string;
   private readonly constants: Map<string, Value>;
+  private readonly hints = new Map<string, string>();
 
   constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Map<string, Value>()) {
     this.provider = provider;
@@ -128,12 +129,19 @@ export class OpBuilder {
     let last = inputs.length;
     while (last > 0 && inputs[last - 1] === undefined) last -= 1;
     const trimmed = last === inputs.length ? inputs : inputs.slice(0, last);
-    const key = this.draft.key(op, domain, trimmed, attributes, types.length);
-    const known = this.draft.find(key);
+    const given = options.names;
+    const name = given?.node ?? this.hint(op);
+    const named = (i: number) => given?.outputs?.[i] ?? (i > 0 ? `${name}_output${i}` : given === undefined ? this.hint(`${op}_output`) : `${name}_output`);
+    return this.draft.emit({ op, domain, name, inputs: trimmed, attributes }, types, named);
+  }
+
+  /** A name below the scope, the same string every time: it is hashed once for all nodes that ask for it. */
+  private hint(name: string): string {
+    const known = this.hints.get(name);
     if (known !== undefined) return known;
-    const name = options.names?.node ?? `${this.prefix}${op}`;
-    const names = types.map((_, i) => options.names?.outputs?.[i] ?? (i === 0 ? `${name}_output` : `${name}_output${i}`));
-    return this.draft.append({ op, domain, name, inputs: trimmed, attributes }, types, names, key);
+    const hint = `${this.prefix}${name}`;
+    this.hints.set(name, hint);
+    return hint;
   }
 
   /** A constant with the result, where the result is known now. */

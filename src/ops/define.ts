@@ -1,6 +1,6 @@
 /** How an operator is described: typed attributes with defaults, and the inference of its output types. */
 
-import { type Dim, type Shape, shapeText } from "../ir/dims.ts";
+import { type Dim, type Shape, sameShape, shapeText } from "../ir/dims.ts";
 import type { DataType } from "../ir/dtype.ts";
 import type { Attribute, Attributes, Value } from "../ir/graph.ts";
 import { type Tensor, tensorNumbers } from "../ir/tensor.ts";
@@ -118,6 +118,7 @@ export function contentOf(value: Value | undefined): readonly Dim[] | undefined 
 /** Shape of two tensors combined elementwise. */
 export function broadcastShapes(op: string, a: Shape | undefined, b: Shape | undefined, fresh: () => string): Shape | undefined {
   if (a === undefined || b === undefined) return undefined;
+  if (sameShape(a, b)) return a;
   const rank = Math.max(a.length, b.length);
   const result: Dim[] = [];
   for (let i = 0; i < rank; i++) {

@@ -5,6 +5,7 @@
 
 import type { Attributes, Node, Value } from "../ir/graph.ts";
 import { type AttributeSpecs, encodeAttributes, type OutputType } from "./define.ts";
+import { mixed, NodeTable } from "./node-table.ts";
 
 /** Number of an attribute set of which two need not mean the same: subgraphs, long tensors. */
 const noNumber = -1;
@@ -14,7 +15,8 @@ export class Draft {
   private readonly ids = new Map<Value, number>();
   /** What makes each value, by its id. */
   private readonly makers: (Node | undefined)[] = [];
-  private readonly known = new Map<string, Node>();
+  private readonly known = new NodeTable();
+  private readonly operators = new Map<string, number>();
   private readonly meanings = new Map<Node, Node>();
   /** Attribute sets asked for before: most nodes share a few. */
   private readonly attributeSets = new Map<string, Attributes>();
@@ -88,33 +90,56 @@ export class Draft {
     return known;
   }
 
-  /** Key of a node, or `undefined` where two of the same kind may still differ (subgraphs, randomness). */
-  key(op: string, domain: string, inputs: readonly (Value | undefined)[], attributes: Attributes, outputs: number): string | undefined {
-    if (op.startsWith("Random") || op === "Dropout" || op === "Bernoulli" || op === "Multinomial") return undefined;
-    const number = this.attributeNumbers.get(attributes) ?? this.number(attributes);
-    if (number === noNumber) return undefined;
-    let key = `${domain}|${op}|${number}|${outputs}`;
-    for (const value of inputs) key += value === undefined ? ",-" : `,${this.id(value)}`;
-    return key;
+  /**
+   * The node there is already, or a new one. Two of the same kind may still differ where they have subgraphs or draw
+   * random numbers.
+   */
+  emit(node: Omit<Node, "outputs">, types: readonly (OutputType | undefined)[], names: (index: number) => string): Node {
+    const { op, domain, inputs, attributes } = node;
+    const number = randomOperators.test(op) ? noNumber : this.numberOf(attributes);
+    if (number === noNumber) return this.append(node, types, names);
+    let hash = mixed(this.operatorNumber(op), number);
+    for (const value of inputs) hash = mixed(hash, value === undefined ? -1 : this.id(value));
+    const same = (other: Node) =>
+      other.op === op &&
+      other.domain === domain &&
+      other.outputs.length === types.length &&
+      sameInputs(other.inputs, inputs) &&
+      this.numberOf(other.attributes) === number;
+    const known = this.known.find(hash, same);
+    if (known !== undefined) return known;
+    const made = this.append(node, types, names);
+    this.known.add(hash, made);
+    return made;
   }
 
-  find(key: string | undefined): Node | undefined {
-    return key === undefined ? undefined : this.known.get(key);
+  private numberOf(attributes: Attributes): number {
+    return this.attributeNumbers.get(attributes) ?? this.number(attributes);
   }
 
-  append(node: Omit<Node, "outputs">, types: readonly (OutputType | undefined)[], names: readonly string[], key?: string): Node {
+  private operatorNumber(op: string): number {
+    const number = this.operators.get(op) ?? this.operators.size;
+    this.operators.set(op, number);
+    return number;
+  }
+
+  /** A new node, not to be shared unless `emit` says so. */
+  append(node: Omit<Node, "outputs">, types: readonly (OutputType | undefined)[], names: (index: number) => string): Node {
     const { op, domain, name, inputs, attributes } = node;
-    const outputs: (Value | undefined)[] = [];
+    const outputs = types.map((type, i) => type && typedValue(names(i), type));
     const complete: Node = { op, domain, name, inputs, outputs, attributes };
-    for (const [i, type] of types.entries()) {
-      const value = type === undefined ? undefined : typedValue(names[i] ?? name, type);
-      outputs.push(value);
-      if (value !== undefined) this.enter(value, complete);
-    }
+    for (const value of outputs) if (value !== undefined) this.enter(value, complete);
     this.nodes.push(complete);
-    if (key !== undefined) this.known.set(key, complete);
     return complete;
   }
+}
+
+const randomOperators = /^(Random|Dropout$|Bernoulli$|Multinomial$)/;
+
+function sameInputs(a: Node["inputs"], b: Node["inputs"]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 function typedValue(name: string, { dtype, shape, content }: OutputType): Value {

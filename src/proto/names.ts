@@ -6,24 +6,38 @@
 import type { Node, Value } from "../ir/graph.ts";
 import { assert, bug } from "../support/errors.ts";
 
-/** Gives each hint once, then with `_1`, `_2`, … */
+/**
+ * Gives each hint once, then with `_1`, `_2`, … Made names are not kept: that the counter of `x` is past 3 says that `x_3` is
+ * taken, so that a hint asked for a hundred thousand times costs no string to hash.
+ */
 function uniqueNames(): (hint: string) => string {
-  /** What is taken, with the number to try next where it is asked for again. */
+  /** Hints, with the number to try next where one is asked for again. */
   const taken = new Map<string, number>();
+  /** What comes before the number in hints that look like made names. */
+  const stems = new Set<string>();
   return (hint) => {
     const next = taken.get(hint);
     if (next === undefined) {
-      taken.set(hint, 1);
-      return hint;
+      const like = numbered(hint);
+      if (like === undefined || (taken.get(like.stem) ?? 0) <= like.number) {
+        if (like !== undefined) stems.add(like.stem);
+        taken.set(hint, 1);
+        return hint;
+      }
     }
-    for (let i = next; ; i++) {
-      const name = `${hint}_${i}`;
-      if (taken.has(name)) continue;
-      taken.set(hint, i + 1);
-      taken.set(name, 1);
-      return name;
-    }
+    let number = next ?? 1;
+    if (stems.has(hint)) while (taken.has(`${hint}_${number}`)) number += 1;
+    taken.set(hint, number + 1);
+    return `${hint}_${number}`;
   };
+}
+
+/** `x_3` in its parts; `undefined` where no name is made like that: `x_03`. */
+function numbered(name: string): { readonly stem: string; readonly number: number } | undefined {
+  const last = name.charCodeAt(name.length - 1);
+  if (!(last >= 48 && last <= 57)) return undefined;
+  const [, stem, digits] = /^(.*)_([1-9]\d{0,8})$/s.exec(name) ?? [];
+  return stem === undefined ? undefined : { stem, number: Number(digits) };
 }
 
 export class Names {

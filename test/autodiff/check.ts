@@ -39,7 +39,7 @@ interface Differentiated {
 /** An Identity of its own, which gives the value its name as an output: inputs and constants may be outputs too. */
 function output(op: OpBuilder, value: Value, name: string): { name: string; value: Value } {
   const identity = { op: "Identity", domain: "", name, inputs: [value], attributes: {} };
-  const [copy] = op.draft.append(identity, [{ dtype: value.dtype, shape: value.shape }], [name]).outputs;
+  const [copy] = op.draft.append(identity, [{ dtype: value.dtype, shape: value.shape }], () => name).outputs;
   return { name, value: copy as Value };
 }
 

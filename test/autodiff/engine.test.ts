@@ -25,7 +25,7 @@ async function run(build: (op: OpBuilder) => Built, feeds: Record<string, Tensor
     const gradient = found.get(value);
     if (gradient === undefined) return [];
     const node = { op: "Identity", domain: "", name: "gradient", inputs: [gradient], attributes: {} };
-    const [copy] = op.draft.append(node, [{ dtype: gradient.dtype, shape: gradient.shape }], [value.name]).outputs;
+    const [copy] = op.draft.append(node, [{ dtype: gradient.dtype, shape: gradient.shape }], () => value.name).outputs;
     return [{ name: `gradient:${value.name}`, value: copy as Value }];
   });
   const graph = { name: "test", inputs, initializers: [], outputs, nodes: op.draft.nodes };
