@@ -9,6 +9,7 @@ import type { Attributes, Node, Value } from "../ir/graph.ts";
 import { type Tensor, tensorOf } from "../ir/tensor.ts";
 import { assert, bug, OhemgenError } from "../support/errors.ts";
 import { type catalog, type OpName, schemaOf } from "./catalog.ts";
+import { Constants } from "./constants.ts";
 import { type AttributeArguments, type OutputType, withDefaults } from "./define.ts";
 import { Draft } from "./draft.ts";
 import { evaluate } from "./fold.ts";
@@ -30,10 +31,10 @@ export class OpBuilder {
   readonly provider: Provider;
   readonly draft: Draft;
   private readonly prefix: string;
-  private readonly constants: Map<string, Value>;
+  private readonly constants: Constants;
   private readonly hints = new Map<string, string>();
 
-  constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Map<string, Value>()) {
+  constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Constants()) {
     this.provider = provider;
     this.draft = draft;
     this.prefix = prefix;
@@ -55,30 +56,17 @@ export class OpBuilder {
     return { name, dtype, shape };
   }
 
-  constant(tensor: Tensor, name?: string): Value {
-    const small = tensor.bytes.length <= 1024 && !tensor.strings;
-    const key = small ? `${tensor.dtype}[${tensor.dims}]${tensor.bytes.join(" ")}` : undefined;
-    const known = key === undefined ? undefined : this.constants.get(key);
-    if (known !== undefined) return known;
-    const value: Value = { name: name ?? `${this.prefix}constant`, dtype: tensor.dtype, shape: tensor.dims, constant: tensor };
-    if (key !== undefined) this.constants.set(key, value);
-    return value;
+  constant(tensor: Tensor, name = this.hint("constant")): Value {
+    return this.constants.tensor(tensor, name);
   }
 
   scalar(dtype: DataType, value: number): Value {
-    return this.known(`${dtype} ${Object.is(value, -0) ? "-0" : value}`, () => tensorOf(dtype, [], [value]));
-  }
-
-  /** A constant asked for often, found without making its tensor again. */
-  private known(key: string, make: () => Tensor): Value {
-    const value = this.constants.get(key) ?? this.constant(make());
-    this.constants.set(key, value);
-    return value;
+    return this.constants.scalar(dtype, value, this.hint("constant"));
   }
 
   /** An int64 vector. */
   ints(values: readonly number[]): Value {
-    return this.known(`ints ${values.join(",")}`, () => tensorOf("int64", [values.length], values));
+    return this.constants.ints(values, this.hint("constant"));
   }
 
   /** Emits a node of any known operator; returns all its outputs. */
@@ -148,6 +136,7 @@ export class OpBuilder {
   private withoutNode(op: string, inputs: readonly (Value | undefined)[], attrs: Readonly<Record<string, unknown>>, type: OutputType): Value | undefined {
     const { content, shape, dtype } = type;
     if (content?.every((dim) => typeof dim === "number") && isStatic(shape) && !isFloat(dtype)) {
+      if (dtype === "int64" && shape.length === 1) return this.ints(content as readonly number[]);
       return this.constant(tensorOf(dtype, shape, content as readonly number[]));
     }
     const folded = evaluate(op, inputs, attrs, [type]);

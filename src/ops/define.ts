@@ -100,7 +100,7 @@ export function resolveAxis(op: string, axis: number, rank: number): number {
 /** Numbers of tensors read before: axes, pads and sizes are asked for again and again. */
 const numbersOf = new WeakMap<Tensor, readonly number[]>();
 
-/** Integers of a constant input; `undefined` if it is not constant. */
+/** Numbers of a constant input; `undefined` if it is not constant. */
 export function constantInts(value: Value | undefined): readonly number[] | undefined {
   if (value?.constant === undefined) return undefined;
   const known = numbersOf.get(value.constant);

@@ -231,12 +231,12 @@ export function evaluate(
   const first = inputs[0]?.constant;
   if (views.has(op) && first !== undefined) return reshapeTensor(first, type.shape);
   const rule = evaluators[op];
-  if (rule === undefined || !foldable.has(type.dtype) || elementCount(type.shape) > largestFold) return undefined;
+  if (rule === undefined || inputs.some((value) => value !== undefined && value.constant === undefined)) return undefined;
+  if (!foldable.has(type.dtype) || elementCount(type.shape) > largestFold) return undefined;
   // Arithmetic of float vectors (batch statistics) stays in the graph, exact as a formula: the runtime does it at load.
   const rounds = isFloat(type.dtype) && (op in unaryRules || op in binaryRules || op in reduceRules || op === "Div");
   if (rounds && elementCount(type.shape) > largestFloatFold) return undefined;
   const tensors = inputs.map((value) => value?.constant);
-  if (inputs.some((value, i) => value !== undefined && tensors[i] === undefined)) return undefined;
   if (tensors.some((tensor) => tensor !== undefined && (!foldable.has(tensor.dtype) || elementCount(tensor.dims) > largestFold))) return undefined;
   const values = rule(tensors as Tensor[], attrs, type, op);
   return values === undefined ? undefined : tensorOf(type.dtype, type.shape, values);

@@ -2,7 +2,6 @@
 
 import { elementCount, sameShape } from "../ir/dims.ts";
 import type { Node, Value } from "../ir/graph.ts";
-import { tensorNumbers } from "../ir/tensor.ts";
 import { constantInts, type OutputType } from "./define.ts";
 
 export type Simplified = { readonly value: Value } | { readonly inputs: readonly (Value | undefined)[]; readonly attrs: Readonly<Record<string, unknown>> };
@@ -17,7 +16,7 @@ interface Context {
 /** The number every element of a small constant has. */
 function uniform(value: Value | undefined): number | undefined {
   if (value?.constant === undefined || value.constant.strings || elementCount(value.constant.dims) > 1024) return undefined;
-  const numbers = tensorNumbers(value.constant);
+  const numbers = constantInts(value) ?? [];
   const first = numbers[0];
   for (let i = 1; i < numbers.length; i++) if (numbers[i] !== first) return undefined;
   return first;

@@ -57,7 +57,7 @@ export function largeBytes({ nodes }: Pick<Graph, "nodes">): number {
   for (const { inputs } of nodes) {
     for (const value of inputs) {
       const tensor = value?.constant;
-      if (tensor === undefined || seen.has(tensor) || !isLarge(tensor)) continue;
+      if (tensor === undefined || !isLarge(tensor) || seen.has(tensor)) continue;
       seen.add(tensor);
       sum += tensor.bytes.length;
     }
