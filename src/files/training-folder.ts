@@ -12,7 +12,7 @@ import { requiredOperatorsFile } from "../attach/required-operators.ts";
 import { ortGraphNames } from "../attach/targets/ort-training.ts";
 import type { Model } from "../ir/graph.ts";
 import type { Tensor } from "../ir/tensor.ts";
-import { encodeModelChunks } from "../proto/encode.ts";
+import { type Beginning, beginningOf, encodeModelChunks } from "../proto/encode.ts";
 import { ExternalFile, largeBytes, largestInside } from "../proto/external-file.ts";
 import { encodeOrtCheckpoint } from "../proto/ort-checkpoint.ts";
 import { decodeSafetensors, safetensorsPieces } from "../proto/safetensors.ts";
@@ -69,15 +69,21 @@ export interface FolderWriteOptions extends WriteOptions {
 export function writeTrainingFolder(dir: string, result: AttachResult, source: Source, { externalData, ...options }: FolderWriteOptions = {}): Manifest {
   const manifest = completeManifest(dir, result, source);
   const files = new Map<string, FileContent>();
-  const add = (name: string, model: Model): void => {
+  const add = (name: string, model: Model, beginning?: () => Beginning): void => {
     const large = largeBytes(model.graph);
     const data = large > 0 && (externalData ?? large > largestInside) ? new ExternalFile(dataFile(name)) : undefined;
-    files.set(`${name}.onnx`, encodedWhenRead(model, data));
+    files.set(`${name}.onnx`, encodedWhenRead(model, data, beginning));
     // Filled while the model is written, which comes first.
     if (data !== undefined) files.set(data.location, data.pieces);
   };
   if (manifest.graphs !== null) {
-    for (const name of graphNames) add(name, result.graphs[name]);
+    const { train_step: first, gradient: second } = result.graphs;
+    let common: Beginning | undefined;
+    const beginning = () => {
+      common ??= beginningOf(first, second);
+      return common;
+    };
+    for (const name of graphNames) add(name, result.graphs[name], name === "train_step" || name === "gradient" ? beginning : undefined);
     files.set(stateFile, safetensorsPieces(result.stateInPieces));
   }
   if (result.ortTraining !== null) {
@@ -91,8 +97,8 @@ export function writeTrainingFolder(dir: string, result: AttachResult, source: S
 }
 
 /** Encoded when its turn to be written comes, so that one graph's bytes are there at a time. */
-function* encodedWhenRead(model: Model, data: ExternalFile | undefined): Generator<Uint8Array, void, undefined> {
-  yield* encodeModelChunks(model, data === undefined ? {} : { external: data.place });
+function* encodedWhenRead(model: Model, data: ExternalFile | undefined, beginning?: () => Beginning): Generator<Uint8Array, void, undefined> {
+  yield* encodeModelChunks(model, data === undefined ? {} : { external: data.place }, beginning?.());
 }
 
 export function completeManifest(dir: string, { manifest }: AttachResult, source: Source): Manifest {

@@ -7,6 +7,7 @@ import protobuf from "protobufjs/light.js";
 import type { Shape } from "../ir/dims.ts";
 import { dataTypeCode } from "../ir/dtype.ts";
 import type { Attribute, Attributes, FunctionBody, Graph, Model, Node, Value } from "../ir/graph.ts";
+import { capturedValues } from "../ir/needed.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { assert, bug } from "../support/errors.ts";
 import { joinChunks } from "./codec.ts";
@@ -39,10 +40,13 @@ export function encodeModel(model: Model, options: EncodeOptions = {}): Uint8Arr
   return joinChunks(encodeModelChunks(model, options));
 }
 
-/** The bytes in pieces, with the model's tensors as views: for files of many megabytes. */
-export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Uint8Array[] {
+/**
+ * The bytes in pieces, with the model's tensors as views: for files of many megabytes.
+ * @param beginning of this model and others, where they share nodes
+ */
+export function encodeModelChunks(model: Model, options: EncodeOptions = {}, beginning?: Beginning): Uint8Array[] {
   const { irVersion, producer, opsets, functions } = model;
-  const graph = encodeMainGraph(model.graph, options);
+  const graph = encodeMainGraph(model.graph, options, beginning);
   const length = protobuf.Writer.create().uint32(graphTag);
   length.uint32(graph.reduce((sum, chunk) => sum + chunk.length, 0));
   return [
@@ -65,29 +69,64 @@ function encoded(type: protobuf.Type, message: Message): Uint8Array[] {
   return writer.chunks();
 }
 
-/** GraphProto: the nodes come first, then the little that remains. */
-function encodeMainGraph(graph: Graph, options: EncodeOptions): Uint8Array[] {
+/** The first nodes of graphs that have them in common, named and encoded once for all. */
+export interface Beginning {
+  readonly nodes: number;
+  readonly chunks: readonly Uint8Array[];
+  readonly names: Names;
+  readonly initializers: readonly Value[];
+  /** Inputs and outputs that all graphs have under the same name. */
+  readonly shared: ReadonlySet<Value>;
+}
+
+/**
+ * What two graphs begin with: the same nodes, as long as they neither read nor make what only one has as an input or output.
+ * The name of an input or output of one is given to nothing else in the other.
+ */
+export function beginningOf({ graph: a }: Model, { graph: b }: Model): Beginning {
+  const ends = ({ inputs, outputs }: Graph) => [...inputs.map((value) => ({ name: value.name, value })), ...outputs];
+  const namesInB = new Map(ends(b).map(({ name, value }) => [value, name]));
+  const shared = new Set(ends(a).flatMap(({ name, value }) => (namesInB.get(value) === name ? [value] : [])));
+  const own = new Set([...ends(a), ...ends(b)].flatMap(({ value }) => (shared.has(value) ? [] : [value])));
   const initializers: Value[] = [];
   const names = new Names(initializers);
-  for (const input of graph.inputs) names.input(input);
+  for (const value of a.inputs) if (shared.has(value)) names.input(value);
+  for (const { name, value } of a.outputs) if (shared.has(value)) names.output(value, name);
+  for (const { name } of [...ends(a), ...ends(b)]) names.reserve(name);
+  const isOwn = (value: Value | undefined) => value !== undefined && own.has(value);
+  const end = a.nodes.findIndex((node, i) => b.nodes[i] !== node || node.inputs.some(isOwn) || node.outputs.some(isOwn) || capturedValues(node).some(isOwn));
+  const nodes = end < 0 ? a.nodes.length : end;
+  return { nodes, chunks: encodeMainNodes(a.nodes.slice(0, nodes), names), names, initializers, shared };
+}
+
+function encodeMainNodes(nodes: readonly Node[], names: Names): Uint8Array[] {
+  const writer = new NodeWriter();
+  const attributes = new Map<Attributes, Uint8Array | undefined>();
+  for (const node of nodes) writeNode(writer, node, names, attributes);
+  return writer.chunks();
+}
+
+/** GraphProto: the nodes come first, then the little that remains. */
+function encodeMainGraph(graph: Graph, options: EncodeOptions, beginning: Beginning | undefined): Uint8Array[] {
+  const later: Value[] = [];
+  const names = new Names(later, beginning?.names);
+  for (const input of graph.inputs) if (!beginning?.shared.has(input)) names.input(input);
   for (const { name, value } of graph.outputs) {
     if (value.constant !== undefined) bug(`output "${name}" is a constant: an Identity is missing`);
-    names.output(value, name);
+    if (!beginning?.shared.has(value)) names.output(value, name);
   }
-  const nodes = new NodeWriter();
-  const attributes = new Map<Attributes, Uint8Array | undefined>();
-  for (const node of graph.nodes) writeNode(nodes, node, names, attributes);
+  const nodes = encodeMainNodes(graph.nodes.slice(beginning?.nodes), names);
   for (const { name, value } of graph.outputs) assert(names.of(value) !== undefined, `no node makes the output "${name}"`);
   const rest = encoded(graphType, {
     name: graph.name === "" ? "ohemgen" : graph.name,
-    initializer: initializers.map((value) => {
+    initializer: [...(beginning?.initializers ?? []), ...later].map((value) => {
       const tensor = value.constant ?? bug(`initializer "${value.name}" has no value`);
       return { ...tensorToProto(tensor, options.external?.(tensor)), name: names.of(value) };
     }),
     input: graph.inputs.map((value) => valueInfo(value.name, value)),
     output: graph.outputs.map(({ name, value }) => valueInfo(name, value)),
   });
-  return [...nodes.chunks(), ...rest];
+  return [...(beginning?.chunks ?? []), ...nodes, ...rest];
 }
 
 /** A node of the main graph, by way of messages only where it has subgraphs or large tensors. */

@@ -1,13 +1,15 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { attach } from "../../src/attach/attach.ts";
 import type { Attribute, Graph, Model, Node, Value } from "../../src/ir/graph.ts";
 import { tensorOf } from "../../src/ir/tensor.ts";
 import { decodeProto } from "../../src/proto/codec.ts";
 import { modelFromProto } from "../../src/proto/decode.ts";
-import { encodeModel, encodeModelChunks } from "../../src/proto/encode.ts";
+import { beginningOf, encodeModel, encodeModelChunks } from "../../src/proto/encode.ts";
 import { hasField, type ModelProto } from "../../src/proto/messages.ts";
 import { BugError } from "../../src/support/errors.ts";
 import { availableModels } from "../models.ts";
+import { smallNet } from "../small-net.ts";
 
 const value = (name: string, shape: (number | string)[] = [2]): Value => ({ name, dtype: "float32", shape });
 const constant = (name: string): Value => ({ ...value(name), constant: tensorOf("float32", [2], [1, 2]) });
@@ -190,6 +192,34 @@ test("functions keep their interface and say which attributes they take", () => 
     attribute: ["alpha"],
   });
   expect(modelFromProto(proto).functions[0]?.attributeDefaults).toEqual(body.attributeDefaults);
+});
+
+describe("what two graphs begin with", () => {
+  const together = (a: Model, b: Model) => {
+    const beginning = beginningOf(a, b);
+    return { nodes: beginning.nodes, bytes: [a, b].map((m) => Buffer.concat(encodeModelChunks(m, {}, beginning))) };
+  };
+
+  test("is encoded once, to the same bytes", () => {
+    const { train_step: a, gradient: b } = attach(smallNet()).graphs;
+    const { nodes, bytes } = together(a, b);
+    expect(nodes).toBeGreaterThan(b.graph.nodes.length / 2);
+    expect(bytes).toEqual([a, b].map((m) => Buffer.from(encodeModel(m))));
+  });
+
+  test("ends before what only one of them has", () => {
+    const [x, s, t, y, z] = [value("x"), value("s"), value("t"), value("y"), value("t")];
+    const first = node("Neg", [x], [t]);
+    const second = node("Abs", [t], [y]);
+    const third = node("Add", [y, s], [z]);
+    expect(together(model([x], [first, second], { y }), model([x], [first, second], { y })).nodes).toBe(2);
+    expect(together(model([x], [first, second], { y }), model([x], [first, second], { other: y })).nodes).toBe(1);
+    expect(together(model([x], [first, second], { y }), model([x], [first, second], { t, y })).nodes).toBe(0);
+    const { nodes, bytes } = together(model([x, s], [first, second, third], { y, z }), model([x], [first, second], { y }));
+    expect(nodes).toBe(2);
+    expect(bytes[1]).toEqual(Buffer.from(encodeModel(model([x], [first, second], { y }))));
+    expect(decodeProto(bytes[0] as Buffer).graph.node.map(({ input }) => input)).toEqual([["x"], ["t"], ["y", "s"]]);
+  });
 });
 
 describe("broken invariants are bugs", () => {
