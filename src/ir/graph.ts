@@ -18,6 +18,8 @@ export interface Value {
   readonly content?: readonly Dim[];
   /** Neither tensor nor known type: a sequence, map or optional. */
   readonly opaque?: boolean;
+  /** Where the graph under construction that made it keeps it: saves that graph a search, and says nothing to others. */
+  readonly slot?: number;
   /** A sequence of tensors of that type and shape: only in graphs of our own, for operators that take one. */
   readonly sequence?: boolean;
 }

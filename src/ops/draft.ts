@@ -4,6 +4,7 @@
  */
 
 import type { Attributes, Node, Value } from "../ir/graph.ts";
+import { capturedValues } from "../ir/needed.ts";
 import { type AttributeSpecs, encodeAttributes, type OutputType } from "./define.ts";
 import { mixed, NodeTable } from "./node-table.ts";
 
@@ -12,7 +13,9 @@ const noNumber = -1;
 
 export class Draft {
   readonly nodes: Node[] = [];
-  private readonly ids = new Map<Value, number>();
+  /** Values by id: those made here carry it as their slot, inputs and constants are looked up. */
+  private readonly values: Value[] = [];
+  private readonly foreign = new Map<Value, number>();
   /** What makes each value, by its id. */
   private readonly makers: (Node | undefined)[] = [];
   private readonly known = new NodeTable();
@@ -30,8 +33,8 @@ export class Draft {
   };
 
   producer = (value: Value): Node | undefined => {
-    const id = this.ids.get(value);
-    return id === undefined ? undefined : this.makers[id];
+    const { slot } = value;
+    return slot !== undefined && this.values[slot] === value ? this.makers[slot] : undefined;
   };
 
   /**
@@ -50,14 +53,37 @@ export class Draft {
   }
 
   private id(value: Value): number {
-    return this.ids.get(value) ?? this.enter(value, undefined);
+    const { slot } = value;
+    return slot !== undefined && this.values[slot] === value ? slot : (this.foreign.get(value) ?? this.enterForeign(value));
+  }
+
+  private enterForeign(value: Value): number {
+    this.foreign.set(value, this.values.length);
+    return this.enter(value, undefined);
   }
 
   private enter(value: Value, maker: Node | undefined): number {
-    const id = this.makers.length;
-    this.ids.set(value, id);
     this.makers.push(maker);
-    return id;
+    return this.values.push(value) - 1;
+  }
+
+  /** Nodes that the targets depend on, in order: `neededNodes` of all nodes here. */
+  needed(targets: Iterable<Value>): readonly Node[] {
+    const needed = new Uint8Array(this.values.length);
+    const need = (value: Value) => {
+      const { slot } = value;
+      if (slot !== undefined && this.values[slot] === value) needed[slot] = 1;
+    };
+    for (const value of targets) need(value);
+    const result: Node[] = [];
+    for (let i = this.nodes.length - 1; i >= 0; i--) {
+      const node = this.nodes[i] as Node;
+      if (!node.outputs.some((value) => value?.slot !== undefined && needed[value.slot] === 1)) continue;
+      result.push(node);
+      for (const value of node.inputs) if (value !== undefined) need(value);
+      for (const value of capturedValues(node)) need(value);
+    }
+    return result.reverse();
   }
 
   /** The attributes of a node, one object for all nodes with the same. */
@@ -126,9 +152,10 @@ export class Draft {
   /** A new node, not to be shared unless `emit` says so. */
   append(node: Omit<Node, "outputs">, types: readonly (OutputType | undefined)[], names: (index: number) => string): Node {
     const { op, domain, name, inputs, attributes } = node;
-    const outputs = types.map((type, i) => type && typedValue(names(i), type));
+    const first = this.values.length;
+    const outputs = types.map((type, i) => type && typedValue(names(i), type, first + i));
     const complete: Node = { op, domain, name, inputs, outputs, attributes };
-    for (const value of outputs) if (value !== undefined) this.enter(value, complete);
+    for (const value of outputs) this.enter(value ?? left, complete);
     this.nodes.push(complete);
     return complete;
   }
@@ -142,9 +169,12 @@ function sameInputs(a: Node["inputs"], b: Node["inputs"]): boolean {
   return true;
 }
 
-function typedValue(name: string, { dtype, shape, content }: OutputType): Value {
-  return content === undefined ? { name, dtype, shape } : { name, dtype, shape, content };
+function typedValue(name: string, { dtype, shape, content }: OutputType, slot: number): Value {
+  return content === undefined ? { name, dtype, shape, slot } : { name, dtype, shape, slot, content };
 }
+
+/** In the slot of an output that is left out. */
+const left: Value = { name: "", dtype: "undefined", shape: undefined };
 
 /** Tells sets of attributes apart that differ in a value or in order; `undefined` for types that are rare. */
 function textOf(op: string, specs: AttributeSpecs, given: Readonly<Record<string, unknown>>): string | undefined {

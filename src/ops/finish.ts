@@ -1,7 +1,6 @@
 /** Turns a draft into a model: only what the outputs need, in the form every file of ours has. */
 
 import type { GraphOutput, Model, Node, Value } from "../ir/graph.ts";
-import { neededNodes } from "../ir/needed.ts";
 import { version } from "../support/version.ts";
 import type { OpBuilder } from "./builder.ts";
 
@@ -28,10 +27,7 @@ export function finishModel(op: OpBuilder, name: string, inputs: readonly Value[
     taken.add(value);
     return { name: output.name, value };
   });
-  const nodes = neededNodes(
-    op.draft.nodes,
-    named.map(({ value }) => value),
-  );
+  const nodes = op.draft.needed(named.map(({ value }) => value));
   return {
     irVersion,
     opsets: opsetsOf(nodes),

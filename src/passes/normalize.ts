@@ -137,7 +137,7 @@ export function normalize(file: Model, options: NormalizeOptions = {}): Normaliz
   convertAll(graph.nodes, targets);
   const found = new Map(targets.map((value) => [value, get(value)]));
   const ends = [...found.values(), ...statistics.values()];
-  return { inputs, kept, targets: found, nodes: neededNodes(op.draft.nodes, ends), statistics };
+  return { inputs, kept, targets: found, nodes: op.draft.needed(ends), statistics };
 }
 
 /** The branch of an If whose condition is known. */
