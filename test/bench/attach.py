@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,25 +49,34 @@ def wide(path):
     save(nodes, weights, 4, path)
 
 
-def deep(path, count):
-    """`count` nodes: residual blocks of eight channels, the gradient of which is forty nodes for each convolution."""
+def deep(path, count, normalized=False):
+    """`count` nodes: residual blocks of eight channels, as exported with batch normalization folded, or with it."""
     nodes, weights = [], {}
 
+    def add(op, inputs, **attributes):
+        name = f"{op.lower()}{len(nodes)}"
+        nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def tensor(name, value):
+        weights[name] = np.asarray(value, np.float32)
+        return name
+
     def conv(x, channels=8):
-        i = len(weights) // 2
-        weights[f"w{i}"] = random.standard_normal((8, channels, 3, 3), np.float32)
-        weights[f"b{i}"] = np.zeros(8, np.float32)
-        nodes.append(helper.make_node("Conv", [x, f"w{i}", f"b{i}"], [f"c{i}"], kernel_shape=[3, 3], pads=[1] * 4))
-        return f"c{i}"
+        name = f"layer{len(nodes)}"
+        w = tensor(f"{name}.weight", random.standard_normal((8, channels, 3, 3)))
+        if not normalized:
+            return add("Conv", [x, w, tensor(f"{name}.bias", np.zeros(8))], kernel_shape=[3, 3], pads=[1] * 4)
+        y = add("Conv", [x, w], kernel_shape=[3, 3], pads=[1] * 4)
+        statistics = [tensor(f"{name}.bn.{part}", value * np.ones(8)) for part, value in (("weight", 1), ("bias", 0), ("mean", 0), ("var", 1))]
+        return add("BatchNormalization", [y, *statistics])
 
     x = conv("input", 3)
-    while len(nodes) + 4 <= count:
-        inner = conv(x)
-        nodes.append(helper.make_node("Relu", [inner], [f"{inner}r"]))
-        outer = conv(f"{inner}r")
-        nodes.append(helper.make_node("Add", [x, outer], [f"{outer}a"]))
-        x = f"{outer}a"
-    nodes.append(helper.make_node("Identity", [x], ["logits"]))
+    # A block and the last node: two convolutions, two Relu, the sum and, where it is there, two normalizations.
+    while len(nodes) + (8 if normalized else 6) <= count:
+        inner = conv(add("Relu", [x]))
+        x = add("Add", [x, conv(add("Relu", [inner]))])
+    nodes.append(helper.make_node("Identity", [x], ["logits"], name="end"))
     save(nodes, weights, 8, path)
 
 
@@ -88,7 +98,9 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         bare = statistics.median(measured(["-e", "0"])[2] for _ in range(turns))
-        cases = [("65 M parameters", wide)] + [(f"{count} nodes", lambda path, count=count: deep(path, count)) for count in (5000, 10000, 20000)]
+        cases = [("65 M parameters", wide)]
+        cases += [(f"{count} nodes", partial(deep, count=count)) for count in (5000, 10000, 20000)]
+        cases += [("20000 nodes, batch normalization in the file", partial(deep, count=20000, normalized=True))]
         for name, build in cases:
             path = Path(folder) / "model.onnx"
             build(path)
