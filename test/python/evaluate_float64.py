@@ -93,7 +93,9 @@ def pad(attrs, x, pads, value=None, axes=None):
     flat = []
     for axis in reversed(range(rank)):
         flat += [amounts[axis], amounts[axis + rank]]
-    return F.pad(x, flat, value=0 if value is None else value.item())
+    # Padding first: what is then cut off may be more than there was.
+    grown = F.pad(x, [max(amount, 0) for amount in flat], value=0 if value is None else value.item())
+    return F.pad(grown, [min(amount, 0) for amount in flat])
 
 
 def reduced(kind):
