@@ -16,6 +16,8 @@ export interface Value {
   readonly constant?: Tensor;
   /** Elements of a small integer tensor (row-major, rank ≤ 1) as far as sizes are known symbolically. */
   readonly content?: readonly Dim[];
+  /** The same where some elements are not known; only where others are. */
+  readonly parts?: readonly (Dim | undefined)[];
   /** Neither tensor nor known type: a sequence, map or optional. */
   readonly opaque?: boolean;
   /** Where the graph under construction that made it keeps it: saves that graph a search, and says nothing to others. */

@@ -31,6 +31,7 @@ export interface OutputType {
   readonly dtype: DataType;
   readonly shape: Shape | undefined;
   readonly content?: readonly Dim[] | undefined;
+  readonly parts?: readonly (Dim | undefined)[] | undefined;
 }
 
 export interface InferContext<A> {
@@ -113,6 +114,32 @@ export function constantInts(value: Value | undefined): readonly number[] | unde
 /** Integers of an input as far as they are known. */
 export function contentOf(value: Value | undefined): readonly Dim[] | undefined {
   return value?.content ?? constantInts(value);
+}
+
+/** Integers of a small input, element by element; `undefined` where not even their number is known. */
+export function partsOf(value: Value): readonly (Dim | undefined)[] | undefined {
+  const known = contentOf(value) ?? value.parts;
+  if (known !== undefined) return known;
+  const [length = 1] = value.shape ?? [];
+  return value.shape === undefined || value.shape.length > 1 || typeof length !== "number" || length > 64 ? undefined : new Array(length).fill(undefined);
+}
+
+/** How a value carries elements of which some may be unknown. */
+export function knownElements(all: readonly (Dim | undefined)[]): Pick<OutputType, "content" | "parts"> {
+  if (all.every((dim) => dim !== undefined)) return { content: all };
+  return all.some((dim) => dim !== undefined) ? { parts: all } : {};
+}
+
+/** Elements of vectors put one after another, as far as they are known. */
+export function joinedContent(values: readonly (Value | undefined)[]): Pick<OutputType, "content" | "parts"> {
+  const parts = values.map((value) => (value === undefined ? [] : partsOf(value)));
+  if (parts.some((part) => part === undefined)) return {};
+  return knownElements(parts.flatMap((part) => part ?? []));
+}
+
+/** Sizes that an input asks for: what is not known of them is a size nobody knows. */
+export function sizesOf(value: Value | undefined, fresh: () => string): readonly Dim[] | undefined {
+  return value === undefined ? undefined : partsOf(value)?.map((dim) => dim ?? fresh());
 }
 
 /** Shape of two tensors combined elementwise. */

@@ -169,8 +169,9 @@ function sameInputs(a: Node["inputs"], b: Node["inputs"]): boolean {
   return true;
 }
 
-function typedValue(name: string, { dtype, shape, content }: OutputType, slot: number): Value {
-  return content === undefined ? { name, dtype, shape, slot } : { name, dtype, shape, slot, content };
+function typedValue(name: string, { dtype, shape, content, parts }: OutputType, slot: number): Value {
+  if (content !== undefined) return { name, dtype, shape, slot, content };
+  return parts === undefined ? { name, dtype, shape, slot } : { name, dtype, shape, slot, parts };
 }
 
 /** In the slot of an output that is left out. */

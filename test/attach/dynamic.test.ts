@@ -32,12 +32,13 @@ function batchAt(batch: Feeds, name: string, [count, channels, height, width]: r
   };
 }
 
-/** What the file itself says to a batch; undefined where it runs. */
+/** What is wrong with the file at that size; undefined where it runs. Exporters write sizes into Reshape. */
 async function forwardFault(path: string, name: string, batch: Feeds): Promise<string | undefined> {
   const session = await ort.InferenceSession.create(path, { logSeverityLevel: 4 });
   try {
-    await session.run({ [name]: batch[name] as ort.Tensor });
-    return undefined;
+    const given = batch[name] as ort.Tensor;
+    const made = Object.values(await session.run({ [name]: given })).find(({ dims }) => dims[0] !== given.dims[0]);
+    return made === undefined ? undefined : `${made.dims} comes out`;
   } catch (error) {
     return (error as Error).message;
   } finally {
@@ -104,11 +105,11 @@ describe.each(availableModels())("$name", ({ dir }) => {
       expect(got?.get("kept")).toEqual(want?.get("kept"));
       const worst = largestError(result, got?.get("params.grad") as Float64Array, want?.get("params.grad") as Float64Array);
       console.log(`${basename(dir)} at ${size}: gradients differ by ${worst.toExponential(1)} in float64`);
-      expect(worst).toBeLessThan(1e-6);
+      // Fixed sizes fold numbers into float32 constants that are float64 where they are made at run time.
+      expect(worst).toBeLessThan(1e-7);
       const run = await session.run(feeds);
       expect(Math.abs(number(run["loss"]) / (want?.get("loss")?.[0] as number) - 1)).toBeLessThan(1e-5);
       expect(number(run["finite"])).toBe(1);
-      console.log("RT", basename(dir), largestError(result, Float64Array.from(floats(run["params.grad"])), want?.get("params.grad") as Float64Array));
       compared++;
     }
     await session.release();

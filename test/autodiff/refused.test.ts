@@ -17,11 +17,6 @@ const refused: readonly (readonly [string, string, Case])[] = [
       attrs: { mode: "linear", coordinate_transformation_mode: "tf_crop_and_resize" },
     },
   ],
-  [
-    "Resize that keeps the aspect ratio",
-    "E202",
-    { op: "Resize", inputs: [x([1, 1, 4, 4]), undefined, undefined, ints(1, 1, 2, 3)], attrs: { keep_aspect_ratio_policy: "not_larger" } },
-  ],
   ["Det of 4×4", "E202", { op: "Det", inputs: [x([4, 4])] }],
   ["Einsum that makes a diagonal", "E202", { op: "Einsum", inputs: [x([3])], attrs: { equation: "i->ii" } }],
   [

@@ -99,6 +99,17 @@ def file_of(folder, name, suffix):
     return os.path.join(folder, name.replace("/", "__") + suffix)
 
 
+def slopes_fit(model):
+    """Whether slopes of PRelu broadcast: the converter leaves the one per channel that they could be before opset 7."""
+    sizes = {item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim] for item in model.graph.input}
+    for node in model.graph.node:
+        if node.op_type == "PRelu":
+            x, slope = (sizes.get(name, []) for name in node.input)
+            if any(b not in (1, a) for a, b in zip(x[::-1], slope[::-1])):
+                return False
+    return True
+
+
 def cases_with_conversions():
     """The cases, and those of opsets below 7 once more as the version converter of ONNX brings them to 13."""
     for name, model, inputs in cases():
@@ -106,9 +117,9 @@ def cases_with_conversions():
         if 1 < description(name, model)["opset"] < 7:
             try:
                 converted = onnx.version_converter.convert_version(model, 13)
-                # It leaves slopes of PRelu as they were, which then no longer broadcast.
-                ReferenceEvaluator(converted).run(None, feeds_of(converted, inputs))
-            except (RuntimeError, ValueError, onnx.version_converter.ConvertError):
+            except (RuntimeError, onnx.version_converter.ConvertError):
+                continue
+            if not slopes_fit(converted):
                 continue
             yield f"{name}_at_13", converted, inputs
 

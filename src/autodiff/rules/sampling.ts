@@ -6,7 +6,7 @@ import { roiAlignGradient } from "../../ops/lowerings/roi-align-gradient.ts";
 import { defineGradients } from "../registry.ts";
 
 export const sampling = defineGradients({
-  Resize: ({ op, x: [x], optional, dy, attrs }) => [resizeGradient(op, attrs, x, optional(2), dy)],
+  Resize: ({ op, x: [x], optional, dy, attrs }) => [resizeGradient(op, attrs, x, { scales: optional(2), sizes: optional(3) }, dy)],
   GridSample({ op, x: [x, grid], dy, attrs, needs }) {
     const gradients = gridSampleGradients(op, x, grid, dy, gridOptions(attrs), { x: needs(0), grid: needs(1) });
     return [gradients.x, gradients.grid];

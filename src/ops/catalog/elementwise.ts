@@ -81,7 +81,7 @@ const sameContent = <const S extends AttributeSpecs>(attrs: S): OpSchema<S> =>
     attrs,
     infer: (context) => {
       const x = required(context, 0);
-      return [{ dtype: x.dtype, shape: x.shape, content: x.content }];
+      return [{ dtype: x.dtype, shape: x.shape, content: x.content, parts: x.parts }];
     },
   });
 
@@ -165,7 +165,7 @@ export const elementwise = {
     attrs: { to: int(0), saturate: int(1) },
     infer: (context) => {
       const x = required(context, 0);
-      return [{ dtype: dataTypeName(context.attrs.to) ?? "undefined", shape: x.shape, content: x.content }];
+      return [{ dtype: dataTypeName(context.attrs.to) ?? "undefined", shape: x.shape, content: x.content, parts: x.parts }];
     },
   }),
   CastLike: defineOp({

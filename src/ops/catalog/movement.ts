@@ -1,6 +1,6 @@
 /** Operators that reshape, join, cut evenly or repeat whole tensors, and those that make tensors of sizes. */
 
-import { addDims, ceilDivDims, type Dim, divideExactly, mulDims, productOfDims, type Shape, shapeText, subDims } from "../../ir/dims.ts";
+import { addDims, ceilDivDims, type Dim, divideExactly, isStatic, mulDims, productOfDims, type Shape, shapeText, subDims } from "../../ir/dims.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import {
   broadcastShapes,
@@ -10,11 +10,13 @@ import {
   type InferContext,
   int,
   ints,
+  joinedContent,
   optionalInt,
   optionalTensor,
   required,
   resolveAxis,
   shapeError,
+  sizesOf,
   string,
 } from "../define.ts";
 
@@ -30,7 +32,7 @@ function vectorLength(shape: Shape | undefined): number | undefined {
 
 function reshaped(context: InferContext<{ allowzero: number }>): Shape | undefined {
   const { shape } = required(context, 0);
-  const target = contentOf(context.x[1]);
+  const target = sizesOf(context.x[1], context.fresh);
   if (target === undefined) return unknownDims(vectorLength(context.x[1]?.shape), context.fresh);
   const result = target.map((dim, i): Dim => {
     if (dim !== 0 || context.attrs.allowzero !== 0) return dim;
@@ -47,7 +49,7 @@ function reshaped(context: InferContext<{ allowzero: number }>): Shape | undefin
   }
   // The part that input and target share drops out: [N,C,H,W] to [N,C,-1] is H*W.
   const rest = shape === undefined ? undefined : divideExactly(productOfDims(shape), known);
-  if (rest === undefined && shape?.every((dim) => typeof dim === "number")) {
+  if (rest === undefined && typeof known === "number" && isStatic(shape)) {
     throw shapeError("Reshape", `${shapeText(shape)} does not fit into ${shapeText(result)}`);
   }
   result[hole] = rest ?? context.fresh();
@@ -73,9 +75,7 @@ function concatenated(context: InferContext<{ axis: number }>) {
     }
     return numbers[0] ?? dim;
   });
-  const contents = context.x.map(contentOf);
-  const content = known.length === 1 && contents.every((part) => part !== undefined) ? contents.flat() : undefined;
-  return { dtype: first.dtype, shape, content: content as readonly Dim[] | undefined };
+  return { dtype: first.dtype, shape, ...(known.length === 1 ? joinedContent(context.x) : {}) };
 }
 
 function splitSizes(context: InferContext<{ axis: number; num_outputs: number | undefined }>) {
@@ -99,7 +99,7 @@ export const movement = {
     infer: (context) => {
       const x = required(context, 0);
       const shape = reshaped(context);
-      return [{ dtype: x.dtype, shape, content: shape !== undefined && shape.length <= 1 ? x.content : undefined }];
+      return [{ dtype: x.dtype, shape, ...(shape !== undefined && shape.length <= 1 ? { content: x.content, parts: x.parts } : {}) }];
     },
   }),
   Flatten: defineOp({
@@ -114,12 +114,12 @@ export const movement = {
   Squeeze: defineOp({
     attrs: {},
     infer: (context) => {
-      const { dtype, shape, content } = required(context, 0);
+      const { dtype, shape, content, parts } = required(context, 0);
       if (shape === undefined) return [{ dtype, shape: undefined }];
       const axes = context.x[1] === undefined ? undefined : axesOf(context, shape.length);
       if (context.x[1] !== undefined && axes === undefined) return [{ dtype, shape: undefined }];
       if (axes === undefined && shape.some((dim) => typeof dim === "string")) return [{ dtype, shape: undefined }];
-      return [{ dtype, shape: shape.filter((dim, i) => (axes === undefined ? dim !== 1 : !axes.includes(i))), content }];
+      return [{ dtype, shape: shape.filter((dim, i) => (axes === undefined ? dim !== 1 : !axes.includes(i))), content, parts }];
     },
   }),
   Unsqueeze: defineOp({
@@ -151,7 +151,7 @@ export const movement = {
     attrs: {},
     infer: (context) => {
       const { dtype, shape } = required(context, 0);
-      const target = contentOf(context.x[1]);
+      const target = sizesOf(context.x[1], context.fresh);
       if (target !== undefined) return [{ dtype, shape: broadcastShapes("Expand", shape, target, context.fresh) }];
       const rank = vectorLength(context.x[1]?.shape);
       const known = rank === undefined || shape === undefined ? undefined : Math.max(rank, shape.length);
@@ -162,7 +162,7 @@ export const movement = {
     attrs: {},
     infer: (context) => {
       const { dtype, shape } = required(context, 0);
-      const repeats = contentOf(context.x[1]);
+      const repeats = sizesOf(context.x[1], context.fresh);
       if (repeats === undefined) return [{ dtype, shape: unknownDims(shape?.length, context.fresh) }];
       return [{ dtype, shape: shape?.map((dim, i) => mulDims(dim, repeats[i] ?? 1)) }];
     },
@@ -218,7 +218,7 @@ export const movement = {
     attrs: { value: optionalTensor() },
     infer: (context) => {
       const dtype = context.attrs.value?.dtype ?? "float32";
-      const target = contentOf(context.x[0]);
+      const target = sizesOf(context.x[0], context.fresh);
       if (target === undefined) return [{ dtype, shape: unknownDims(vectorLength(context.x[0]?.shape), context.fresh) }];
       const fill = context.attrs.value === undefined ? 0 : tensorNumbers(context.attrs.value)[0];
       const small = target.length === 1 && typeof target[0] === "number" && target[0] <= 64 && dtype === "int64";
@@ -229,10 +229,11 @@ export const movement = {
   Range: defineOp({
     attrs: {},
     infer: (context) => {
-      const start = contentOf(context.x[0])?.[0];
-      const limit = contentOf(context.x[1])?.[0];
-      const delta = contentOf(context.x[2])?.[0];
+      const [start, limit, delta] = context.x.map((value) => contentOf(value)?.[0]);
       const { dtype } = required(context, 0);
+      if (typeof start === "number" && typeof limit === "number" && typeof delta === "number") {
+        return [{ dtype, shape: [Math.max(Math.ceil((limit - start) / delta), 0)] }];
+      }
       if (start === undefined || limit === undefined || delta !== 1) return [{ dtype, shape: [context.fresh()] }];
       return [{ dtype, shape: [subDims(limit, start)] }];
     },

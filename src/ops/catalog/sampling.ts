@@ -1,14 +1,25 @@
 /** Operators that resample pictures. */
 
-import { type Dim, type Shape, scaleDim } from "../../ir/dims.ts";
+import { type Dim, isStatic, type Shape, scaleDim } from "../../ir/dims.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
-import { contentOf, defineOp, float, type InferContext, int, ints, required, string } from "../define.ts";
+import { defineOp, float, type InferContext, int, ints, required, sizesOf, string } from "../define.ts";
 
-function resized(context: InferContext<{ axes: readonly number[] | undefined }>): Shape | undefined {
+/** Sizes with one scale for all axes, the smallest (or largest) that the wanted sizes ask for; not known while one of them is not. */
+function keepingRatio(policy: string, from: readonly Dim[], wanted: readonly Dim[]): readonly Dim[] | undefined {
+  if (!isStatic(from) || !isStatic(wanted)) return undefined;
+  const scales = wanted.map((size, i) => Math.fround(size / (from[i] as number)));
+  const scale = policy === "not_larger" ? Math.min(...scales) : Math.max(...scales);
+  return from.map((size) => Math.floor(Math.fround(scale * size) + 0.5));
+}
+
+function resized(context: InferContext<{ axes: readonly number[] | undefined; keep_aspect_ratio_policy: string }>): Shape | undefined {
   const { shape } = required(context, 0);
   if (shape === undefined) return undefined;
+  const { keep_aspect_ratio_policy: policy } = context.attrs;
   const axes = context.attrs.axes ?? shape.map((_, i) => i);
-  const sizes = context.x[3] === undefined ? undefined : contentOf(context.x[3]);
+  const wanted = sizesOf(context.x[3], context.fresh);
+  const along = axes.map((axis) => shape[axis < 0 ? axis + shape.length : axis] as Dim);
+  const sizes = wanted === undefined || policy === "stretch" ? wanted : keepingRatio(policy, along, wanted);
   const scales = context.x[2]?.constant === undefined ? undefined : tensorNumbers(context.x[2].constant);
   const result = [...shape];
   axes.forEach((axis, i) => {
@@ -56,7 +67,9 @@ export const sampling = {
     },
     infer: (context) => {
       const { dtype, shape } = required(context, 0);
-      const [regions] = required(context, 1).shape ?? [];
+      // One line of corners and one picture for each region.
+      const counts = [context.x[1], context.x[2]].map((value) => value?.shape?.[0]).filter((dim) => dim !== undefined);
+      const regions = counts.find((dim) => typeof dim === "number") ?? counts[0];
       const { output_height: height, output_width: width } = context.attrs;
       return [{ dtype, shape: [regions ?? context.fresh(), shape?.[1] ?? context.fresh(), height, width] }];
     },

@@ -1,7 +1,7 @@
 /** Operators that select elements by position, or put them there. */
 
 import { ceilDivDims, type Dim } from "../../ir/dims.ts";
-import { constantInts, contentOf, defineOp, type InferContext, int, optionalInt, required, resolveAxis, string } from "../define.ts";
+import { constantInts, contentOf, defineOp, type InferContext, int, knownElements, optionalInt, partsOf, required, resolveAxis, string } from "../define.ts";
 import { unknownDims } from "./movement.ts";
 
 function gathered(context: InferContext<{ axis: number }>) {
@@ -10,10 +10,10 @@ function gathered(context: InferContext<{ axis: number }>) {
   if (data.shape === undefined || indices.shape === undefined) return { dtype: data.dtype, shape: undefined };
   const axis = resolveAxis("Gather", context.attrs.axis, data.shape.length);
   const shape = [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)];
-  const from = contentOf(data);
-  const at = constantInts(indices);
-  const content = from && at && data.shape.length === 1 ? at.map((i) => from[i < 0 ? i + from.length : i] ?? 0) : undefined;
-  return { dtype: data.dtype, shape, content: indices.shape.length <= 1 ? content : undefined };
+  const from = partsOf(data);
+  const at = constantInts(indices)?.map((i) => (i < 0 && from ? i + from.length : i));
+  if (!from || !at?.every((i) => i < from.length) || data.shape.length !== 1 || indices.shape.length > 1) return { dtype: data.dtype, shape };
+  return { dtype: data.dtype, shape, ...knownElements(at.map((i) => from[i])) };
 }
 
 /** Length of start:end:step on an axis, clamped as ONNX and NumPy do. */
@@ -49,11 +49,10 @@ function sliced(context: InferContext<unknown>) {
     shape[at] = slicedDim(shape[at] as Dim, starts?.[i], ends?.[i], steps[i] as number, context.fresh);
   });
   const [start, end, step] = [starts?.[0], ends?.[0], steps[0]];
-  const from = contentOf(data);
+  const from = partsOf(data);
   if (from && rank === 1 && typeof start === "number" && typeof end === "number" && step !== undefined) {
     const range = sliceRange(from.length, start, end, step);
-    const content = Array.from({ length: range.count }, (_, i) => from[range.start + i * step] as Dim);
-    return { dtype: data.dtype, shape, content };
+    return { dtype: data.dtype, shape, ...knownElements(Array.from({ length: range.count }, (_, i) => from[range.start + i * step])) };
   }
   return { dtype: data.dtype, shape };
 }

@@ -21,6 +21,15 @@ export function givenScales(op: OpBuilder, attrs: OpAttributes<"Resize">, scales
   return result;
 }
 
+/** The one scale of all axes where they keep their ratio; `undefined` where each is stretched. */
+function commonScale(op: OpBuilder, attrs: OpAttributes<"Resize">, x: Value, sizes: Value | undefined): Value | undefined {
+  const { keep_aspect_ratio_policy: policy, axes } = attrs;
+  if (sizes === undefined || policy === "stretch") return undefined;
+  const along = axes === undefined ? op.shape(x) : op.gather(op.shape(x), op.ints(axes.map((axis) => (axis < 0 ? axis + dimsOf(x).length : axis))), 0);
+  const scales = op.div(op.cast(sizes, "float32"), op.cast(along, "float32"));
+  return policy === "not_larger" ? op.reduceMin(scales, [0]) : op.reduceMax(scales, [0]);
+}
+
 /** Nearest by a whole factor f repeats every pixel f times where output o reads input ⌊o/f⌋. */
 function repeatFactor(attrs: OpAttributes<"Resize">, input: Dim, output: Dim): number | undefined {
   const factor = divideExactly(output, input);
@@ -76,18 +85,25 @@ function applyTransposed(op: OpBuilder, matrix: Value, dy: Value, axis: number):
   return op.transpose(op.matmul(op.transpose(dy, perm), matrix), perm);
 }
 
+export interface ResizeTarget {
+  readonly scales: Value | undefined;
+  readonly sizes: Value | undefined;
+}
+
 /** @throws OhemgenError E202 for antialiasing and crop modes, which have no rule */
-export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: Value, scales: Value | undefined, dy: Value): Value {
-  if (attrs.antialias !== 0 || attrs.coordinate_transformation_mode === "tf_crop_and_resize" || attrs.keep_aspect_ratio_policy !== "stretch") {
-    throw new OhemgenError("Resize with antialias, tf_crop_and_resize or an aspect ratio policy has no gradient rule", {
+export function resizeGradient(op: OpBuilder, attrs: OpAttributes<"Resize">, x: Value, { scales, sizes }: ResizeTarget, dy: Value): Value {
+  if (attrs.antialias !== 0 || attrs.coordinate_transformation_mode === "tf_crop_and_resize") {
+    throw new OhemgenError("Resize with antialias or tf_crop_and_resize has no gradient rule", {
       code: "E202",
       hint: "Freeze the weights before this Resize.",
     });
   }
   const from = dimsOf(x);
   const to = dimsOf(dy);
-  if (sameShape(from, to)) return dy;
+  const common = commonScale(op, attrs, x, sizes);
+  if (common === undefined && sameShape(from, to)) return dy;
   const given = givenScales(op, attrs, scales, from.length);
+  if (common !== undefined) for (const axis of attrs.axes ?? given.keys()) given[axis < 0 ? axis + from.length : axis] = common;
   const factors = repeatFactors(attrs, x, dy, given);
   if (factors !== undefined) return sumOfRepeats(op, x, dy, factors);
   let result = dy;

@@ -70,11 +70,15 @@ const cumulativeProduct: Converter = ({ op, input, int }) => {
   return [op.reshapeLike(made, x)];
 };
 
-/** Mod of floats with the sign of the divisor, which the runtime does not have: a - b·⌊a/b⌋. */
+/** Mod of floats with the sign of the divisor, which the runtime does not have: the rest, and the divisor where signs differ. */
 const modulo: Converter = ({ op, input, int, same }) => {
   const [a, b] = [input(0), input(1)];
   if (!isFloat(a.dtype) || int("fmod", 0) !== 0) return same();
-  return [op.sub(a, op.mul(b, op.floor(op.div(a, b))))];
+  // Not a - b·⌊a/b⌋, which is no number for an infinite divisor and inexact for a large quotient.
+  const [rest] = op.emitAll("Mod", [a, b], { fmod: 1 });
+  const remainder = rest as Value;
+  const opposite = op.less(op.mul(op.emit("Sign", [remainder]), op.emit("Sign", [b])), 0);
+  return [op.where(opposite, op.add(remainder, b), remainder)];
 };
 
 export const functions = defineConverters({

@@ -119,12 +119,47 @@ const maxRoiPool: Converter = ({ op, input, ints, float }) => {
   return [op.where(op.greater(across, lowest), across, 0)];
 };
 
+/** `[k, L]`: where each element of a column lies in the padded picture, counted row by row. */
+function columnPositions(op: OpBuilder, axes: readonly { taps: Value; starts: Value; size: Value }[]): Value {
+  return axes.reduce(
+    (before, { taps, starts, size }) => {
+      const along = op.add(op.unsqueeze(taps, [1]), op.unsqueeze(starts, [0]));
+      const positions = op.add(op.unsqueeze(op.mul(before, size), [1, 3]), op.unsqueeze(along, [0, 2]));
+      return op.reshape(positions, op.concat([op.mul(op.dim(before, 0), op.dim(along, 0)), op.mul(op.dim(before, 1), op.dim(along, 1))], 0));
+    },
+    op.reshape(op.ints([0]), [1, 1]),
+  );
+}
+
+/** Col2Im where the size or the blocks are made at run time: every element is added where its position says. */
+function scatteredColumns({ op, input, ints }: ConvertContext): Value {
+  const [columns, image, block] = [input(0), input(1), input(2)];
+  const rank = dimsOf(image)[0] as number;
+  const pads = ints("pads") ?? new Array<number>(2 * rank).fill(0);
+  const begins = op.ints(pads.slice(0, rank));
+  const padded = op.add(image, op.ints(pads.slice(rank).map((end, i) => end + (pads[i] as number))));
+  const part = (x: Value, axis: number) => op.slice(x, [{ axis: 0, start: axis, end: axis + 1 }]);
+  const steps = (count: Value, step: number) => op.mul(op.emit("Range", [op.scalar("int64", 0), op.squeeze(count, [0]), op.scalar("int64", 1)]), step);
+  const axes = Array.from({ length: rank }, (_, axis) => {
+    const [stride, dilation] = [ints("strides")?.[axis] ?? 1, ints("dilations")?.[axis] ?? 1];
+    const [size, taps] = [part(padded, axis), part(block, axis)];
+    const windows = op.add(op.div(op.sub(size, op.add(op.mul(op.sub(taps, 1), dilation), 1)), stride), 1);
+    return { taps: steps(taps, dilation), starts: steps(windows, stride), size };
+  });
+  const at = op.reshape(columnPositions(op, axes), [-1]);
+  const updates = op.reshape(columns, op.concat([op.dim(columns, 0), op.ints([-1]), op.dim(at, 0)], 0));
+  const count = op.emit("ReduceProd", [padded, op.ints([0])], { keepdims: 1 });
+  const zeros = op.expand(op.scalar(columns.dtype, 0), op.concat([op.shape(updates, 0, 2), count], 0));
+  const added = op.emit("ScatterElements", [zeros, op.expandLike(at, updates), updates], { axis: 2, reduction: "add" });
+  const whole = op.reshape(added, op.concat([op.shape(updates, 0, 2), padded], 0));
+  return op.emit("Slice", [whole, begins, op.add(begins, image), op.ints(axes.map((_, axis) => axis + 2))]);
+}
+
 /** Columns `[N, C·k, L]` laid back over the picture: a transposed convolution of one-hot kernels. */
-const columnsToImage: Converter = ({ op, node, input, ints }) => {
+const columnsToImage: Converter = (context) => {
+  const { op, input, ints } = context;
   const [image, block] = [constantInts(input(1)), constantInts(input(2))];
-  if (image === undefined || block === undefined) {
-    throw new OhemgenError("Col2Im of a size made at run time", { code: "E131", where: node.name, hint: "Fix the size with --input-shape." });
-  }
+  if (image === undefined || block === undefined) return [scatteredColumns(context)];
   const axes = windowAxes({ auto_pad: "NOTSET", dilations: ints("dilations"), pads: ints("pads"), strides: ints("strides") }, block);
   const room = axes.map((axis, i) => (image[i] as number) + axis.padBegin + axis.padEnd - extent(axis));
   const blocks = axes.map((axis, i) => Math.floor((room[i] as number) / axis.stride) + 1);

@@ -28,6 +28,19 @@ const smooth = coordinates.flatMap((mode) => [
   resize(`cubic, ${mode}`, [undefined, ints(1, 2, 7, 3)], { mode: "cubic", coordinate_transformation_mode: mode }),
 ]);
 
+const keepingRatio = ["not_larger", "not_smaller"].flatMap((policy) => [
+  resize(`linear, ${policy}`, [undefined, ints(7, 9)], { mode: "linear", keep_aspect_ratio_policy: policy, axes: [2, 3] }),
+  resize(`linear, ${policy}, smaller`, [undefined, ints(3, 3)], { mode: "linear", keep_aspect_ratio_policy: policy, axes: [2, 3] }),
+  resize(`cubic, ${policy}, align_corners`, [undefined, ints(9, 7)], {
+    mode: "cubic",
+    coordinate_transformation_mode: "align_corners",
+    keep_aspect_ratio_policy: policy,
+    axes: [3, 2],
+  }),
+  resize(`nearest, ${policy}`, [undefined, ints(7, 11)], { mode: "nearest", keep_aspect_ratio_policy: policy, axes: [2, 3] }),
+  resize(`linear, ${policy}, the same size`, [undefined, ints(4, 5)], { mode: "linear", keep_aspect_ratio_policy: policy, axes: [2, 3] }),
+]);
+
 const grid = (about: string, dims: number[], gridDims: number[], attrs: Record<string, unknown>, opset?: number): Case => ({
   op: "GridSample",
   about,
@@ -62,6 +75,7 @@ export const sampling: readonly Case[] = [
   resize("nearest, tripled, half_pixel", [floats(1, 1, 3, 1)], { mode: "nearest" }),
   resize("nearest, halved", [floats(1, 1, 0.5, 0.5)], { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" }),
   ...nearest,
+  ...keepingRatio,
   resize("linear, doubled", [floats(1, 1, 2, 2)], { mode: "linear" }),
   ...smooth,
   resize("linear, to one pixel, pytorch_half_pixel", [undefined, ints(1, 2, 1, 3)], { mode: "linear", coordinate_transformation_mode: "pytorch_half_pixel" }),
@@ -90,6 +104,18 @@ export const sampling: readonly Case[] = [
     about: "no half pixel, scaled",
     inputs: [x([1, 2, 5, 6]), data("float32", [1, 4], [0.3, 0.4, 8.1, 7.7]), data("int64", [1], [0])],
     attrs: { output_height: 3, output_width: 2, sampling_ratio: 1, spatial_scale: 0.5, coordinate_transformation_mode: "output_half_pixel" },
+  },
+  {
+    op: "Col2Im",
+    about: "sizes made at run time",
+    inputs: [x([2, 12, 25], undefined, [0, 1, 2]), data("int64", [2], [5, 6], [0]), data("int64", [2], [2, 3], [0])],
+    attrs: { strides: [1, 1], pads: [1, 0, 0, 1] },
+  },
+  {
+    op: "Col2Im",
+    about: "volumes of sizes made at run time",
+    inputs: [x([1, 8, 8], undefined, [1, 2]), data("int64", [3], [4, 5, 3], [0]), ints(2, 2, 2)],
+    attrs: { strides: [2, 3, 1] },
   },
   { op: "Col2Im", inputs: [x([2, 12, 12], undefined, [1, 2]), ints(4, 5), ints(2, 2)] },
   {
