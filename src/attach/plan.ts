@@ -139,7 +139,7 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
   const targets = sources.map((head) => head.source);
   const resetting = { classes: options.resetHead ?? 0, seed: options.seed ?? 0 };
   const reset = options.resetHead === undefined ? undefined : resetHeads(file, inlined, targets, resetting);
-  const { model, versions } = reset?.inlined ?? inlined;
+  const { model, versions, embedded } = reset?.inlined ?? inlined;
   const shapes = inputShapes(model, options.inputShapes);
   const batchNorm = options.batchNorm ?? "frozen";
   const statisticValues = runningStatistics(model, targets);
@@ -148,7 +148,7 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
       .flatMap((node) => [...node.inputs, ...node.outputs])
       .filter((value) => value !== undefined),
   );
-  const first = chooseTrainable(model.graph, { train: options.train, freeze: options.freeze, reachable, statistics: new Set(statisticValues) });
+  const first = chooseTrainable(model.graph, { train: options.train, freeze: options.freeze, reachable, statistics: new Set(statisticValues), embedded });
   const stored = new Map(storedTensors(model.graph).map((tensor) => [tensor.value, tensor]));
   const keptStatistics = batchNorm === "batch" ? statisticValues : [];
   const run = (trained: readonly StoredTensor[], mode: "frozen" | "batch") =>
@@ -170,8 +170,8 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
   let offset = 0;
   const statistics = keptStatistics.map((value): Statistic => {
     const initial = stored.get(value);
-    if (initial === undefined) {
-      throw new OhemgenError("running statistics that are computed in the graph cannot be updated", {
+    if (initial === undefined || embedded.has(value)) {
+      throw new OhemgenError("running statistics that are computed in the graph, or lie in a function of it, cannot be updated", {
         code: "E216",
         where: value.name,
         hint: "Use --bn frozen.",

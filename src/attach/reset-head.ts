@@ -148,7 +148,7 @@ function checkOutside(file: Graph, replaced: readonly Replacement[]): void {
 }
 
 /** The model with the new tensors; every value but those stays the object it was. */
-function rebuilt({ model, versions }: Inlined, replaced: readonly Replacement[]): Inlined {
+function rebuilt({ model, versions, embedded }: Inlined, replaced: readonly Replacement[]): Inlined {
   const everywhere = new Map<Value, Value>();
   const constants = new Map<Value, Tensor>();
   const at = new Map<Node, Map<number, Value>>();
@@ -175,7 +175,7 @@ function rebuilt({ model, versions }: Inlined, replaced: readonly Replacement[])
   const { graph } = model;
   const initializers = [...graph.initializers.map((value) => everywhere.get(value) ?? value), ...added];
   const nodes = graph.nodes.map(renew);
-  return { model: { ...model, graph: { ...graph, initializers, nodes } }, versions: new Map([...versions, ...renewed]) };
+  return { model: { ...model, graph: { ...graph, initializers, nodes } }, versions: new Map([...versions, ...renewed]), embedded };
 }
 
 function constantAttributes(tensor: Tensor | undefined): Node["attributes"] {

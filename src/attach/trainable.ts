@@ -41,6 +41,8 @@ export interface TrainableOptions {
   readonly reachable: ReadonlySet<Value>;
   /** Running statistics of batch normalization: state of their own, never parameters. */
   readonly statistics: ReadonlySet<Value>;
+  /** What new numbers could not be written back to. */
+  readonly embedded?: ReadonlySet<Value>;
 }
 
 function checkPatterns(flag: string, patterns: readonly string[] | undefined, names: readonly string[]): void {
@@ -66,7 +68,8 @@ export function chooseTrainable(graph: Graph, options: TrainableOptions): Traina
   const around = surroundingsOf(graph, all);
   const trained: TrainedTensor[] = [];
   const frozen: { stored: StoredTensor; reason: string }[] = [];
-  const names = all.filter(({ value }) => options.reachable.has(value) && !options.statistics.has(value)).map(({ value }) => value.name);
+  const { reachable, statistics, embedded } = options;
+  const names = all.filter(({ value }) => reachable.has(value) && !statistics.has(value) && !embedded?.has(value)).map(({ value }) => value.name);
   checkPatterns("--train", options.train, names);
   checkPatterns("--freeze", options.freeze, names);
   for (const stored of all) {
@@ -88,6 +91,7 @@ function verdictOn(stored: StoredTensor, around: Surroundings, options: Trainabl
   const frozen = (reason: string): Role => ({ parameter: false, reason });
   if (options.statistics.has(stored.value)) return frozen("a running statistic");
   if (!options.reachable.has(stored.value)) return frozen("does not influence the logits");
+  if (options.embedded?.has(stored.value)) return frozen("inside a function of the model, where export cannot write");
   if (options.freeze?.some((pattern) => matches(pattern, name))) return frozen("frozen by --freeze");
   const role = roleOf(stored, around);
   if (options.train?.includes(name)) return role.parameter ? role : { parameter: true, reason: "named by --train" };

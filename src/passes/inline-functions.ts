@@ -9,6 +9,8 @@ export interface Inlined {
   readonly model: Model;
   /** Opset of nodes that come from a function written for another opset than the model's. */
   readonly versions: ReadonlyMap<Node, number>;
+  /** Constants of function bodies: `export` writes into the main graph only, and one body may serve several calls. */
+  readonly embedded: ReadonlySet<Value>;
 }
 
 const keyOf = (domain: string, name: string) => `${domain}::${name}`;
@@ -16,6 +18,7 @@ const keyOf = (domain: string, name: string) => `${domain}::${name}`;
 interface Context {
   readonly functions: ReadonlyMap<string, FunctionBody>;
   readonly versions: Map<Node, number>;
+  readonly embedded: Set<Value>;
   /** Calls around the one at hand. */
   readonly stack: readonly string[];
 }
@@ -23,10 +26,11 @@ interface Context {
 /** @throws OhemgenError E102 for functions that call themselves */
 export function inlineFunctions(model: Model): Inlined {
   const versions = new Map<Node, number>();
-  if (model.functions.length === 0) return { model, versions };
+  const embedded = new Set<Value>();
+  if (model.functions.length === 0) return { model, versions, embedded };
   const functions = new Map(model.functions.map((body) => [keyOf(body.domain, body.name), body]));
-  const graph = expandGraph(model.graph, { functions, versions, stack: [] });
-  return { model: { ...model, graph, functions: [] }, versions };
+  const graph = expandGraph(model.graph, { functions, versions, embedded, stack: [] });
+  return { model: { ...model, graph, functions: [] }, versions, embedded };
 }
 
 function expandGraph(graph: Graph, context: Context): Graph {
@@ -60,7 +64,7 @@ function expandAttributes(attributes: Attributes, context: Context): Attributes 
 }
 
 /** The nodes of the body, reading the inputs of the call and making its outputs. */
-function bodyOf(call: Node, body: FunctionBody, { versions }: Context): readonly Node[] {
+function bodyOf(call: Node, body: FunctionBody, { versions, embedded }: Context): readonly Node[] {
   const values = new Map<Value, Value | undefined>(body.inputs.map((value, i) => [value, call.inputs[i]]));
   const results = new Map<Value, Value>();
   const passed: Node[] = [];
@@ -80,6 +84,7 @@ function bodyOf(call: Node, body: FunctionBody, { versions }: Context): readonly
   const bound = { ...body.attributeDefaults, ...call.attributes };
   const version = body.opsets.get("");
   const copies = body.nodes.map((node) => cloneNode(node, { read, write, name: inside, bound }));
+  for (const { op, outputs } of copies) if (op === "Constant" && outputs[0] !== undefined) embedded.add(outputs[0]);
   const ends = passed.map((node) => ({ ...node, inputs: [read(node.inputs[0] as Value)] }));
   const all = [...copies, ...ends];
   if (version !== undefined) for (const node of all) versions.set(node, version);
