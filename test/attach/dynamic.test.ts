@@ -19,6 +19,8 @@ import { evaluateFloat64 } from "./evaluate-float64.ts";
 import { batchOf } from "./reference.ts";
 import { attachFile, type Variants, variantsOf } from "./variants.ts";
 
+const long = process.env["OHEMGEN_LONG"] !== undefined;
+
 /** A batch of another size, made of the pixels of the model's own. */
 function batchAt(batch: Feeds, name: string, [count, channels, height, width]: readonly [number, number, number, number]): Feeds {
   const again = <T extends Float32Array | Uint8Array>(from: T, to: T): T => {
@@ -82,15 +84,16 @@ describe.each(availableModels())("$name", ({ dir }) => {
     expect(python("check_graphs.py", [file])).toBe("");
     const own = batchOf(dir, name);
     const [count, channels, height, width] = (own[name] as ort.Tensor).dims as unknown as readonly [number, number, number, number];
-    const sizes = [
-      [count, channels, height, width],
+    // Another picture size; where the file does not take one, another batch size; with OHEMGEN_LONG its own size before.
+    const others = [
       [1, channels, 96, 128],
       [count + 1, channels, height, width],
     ] as const;
+    const sizes = long ? ([[count, channels, height, width], ...others] as const) : others;
     const session = await openSession(result.graphs.gradient);
     let compared = 0;
     for (const size of sizes) {
-      if (compared === 2) break;
+      if (compared === (long ? 2 : 1)) break;
       const batch = batchAt(own, name, size);
       const fault = await forwardFault(path, name, batch);
       if (fault !== undefined) {
@@ -113,6 +116,6 @@ describe.each(availableModels())("$name", ({ dir }) => {
       compared++;
     }
     await session.release();
-    expect(compared).toBeGreaterThan(0);
+    expect(compared).toBe(long ? 2 : 1);
   });
 });

@@ -128,6 +128,8 @@ const newer: readonly Case[] = [
   },
   { op: "GridSample", about: "cubic", inputs: [x([1, 1, 3, 3]), x([1, 2, 2, 2], between(-1.2, 1.2))], attrs: { mode: "cubic" }, opset: 20 },
   { op: "ReduceMax", inputs: [x([2, 3]), ints(1)], opset: 20 },
+  { op: "ReduceMax", about: "booleans", inputs: [data("bool", [2, 3], [0, 1, 0, 0, 0, 0]), ints(1)], opset: 20 },
+  { op: "ReduceMin", about: "booleans", inputs: [data("bool", [2, 3], [1, 1, 1, 1, 0, 1]), ints(-1)], attrs: { keepdims: 0 }, opset: 20 },
   { op: "GroupNormalization", inputs: [x([2, 4, 3, 3]), x([4]), x([4])], attrs: { num_groups: 2 }, opset: 21 },
   { op: "Flatten", inputs: [x([2, 3, 4])], opset: 21 },
   { op: "Conv", inputs: [x([1, 2, 5, 5]), x([3, 2, 3, 3])], attrs: { auto_pad: "SAME_UPPER", strides: [2, 2] }, opset: 22 },

@@ -107,6 +107,14 @@ function split({ op, node, x, ints, int, version, same }: ConvertContext): reado
   return sizes === undefined ? same({ attrs: { axis, num_outputs: node.outputs.length } }) : same({ inputs: [x[0], op.ints(sizes)], attrs: { axis } });
 }
 
+/** Any and all: opset 20 brought booleans. */
+const ofBooleans: Converter = (context) => {
+  const { op, x, input, same } = context;
+  if (input(0).dtype !== "bool") return axesToInput(context);
+  const [result] = same({ inputs: [op.cast(input(0), "int32"), ...x.slice(1)] });
+  return [result && op.cast(result, "bool")];
+};
+
 export const spelling = defineConverters({
   Constant: ({ op, node }) => {
     const tensor = tensorOfConstant(node.attributes);
@@ -125,9 +133,9 @@ export const spelling = defineConverters({
   ReduceL2: axesToInput,
   ReduceLogSum: axesToInput,
   ReduceLogSumExp: axesToInput,
-  ReduceMax: axesToInput,
+  ReduceMax: ofBooleans,
   ReduceMean: axesToInput,
-  ReduceMin: axesToInput,
+  ReduceMin: ofBooleans,
   ReduceProd: axesToInput,
   ReduceSum: axesToInput,
   ReduceSumSquare: axesToInput,
