@@ -102,8 +102,8 @@ function gradientGraph(plan: Plan, { op, labels, vectors, loss, gradient, nextRu
 }
 
 /** The optimizer alone: gradient, learning rate and state in, the next state out. */
-export function updateGraph(plan: Pick<Plan, "optimizer" | "layout">): Model {
-  return updateModel("update", plan.optimizer, plan.layout.groups, plan.layout.length);
+export function updateGraph(plan: Pick<Plan, "optimizer" | "layout" | "provider">): Model {
+  return updateModel("update", plan.optimizer, plan.layout.groups, plan.layout.length, plan.provider);
 }
 
 function evalStep(plan: Plan, started: Started): Model {

@@ -3,9 +3,9 @@
  * of 1 − p in float32. Foreground errors lie on that grid, so their ranks are exact; the loss differs by at most 2⁻²⁴.
  */
 
-import type { Graph, Value } from "../ir/graph.ts";
-import { neededNodes } from "../ir/needed.ts";
+import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
+import { conditional } from "../ops/conditional.ts";
 import { bug } from "../support/errors.ts";
 import type { Foreground } from "./lovasz-sets.ts";
 import { wholeNumbers } from "./own-class.ts";
@@ -56,22 +56,14 @@ export function smallErrors(op: OpBuilder, input: SmallErrorsInput): SmallErrors
 
 function whereNeeded(op: OpBuilder, needed: Value, input: SmallErrorsInput, shares: Value): { signed: Value; losses: Value } {
   const { rows, length } = input.layout;
-  const branch = (name: string, build: (inner: OpBuilder) => readonly [Value, Value]): Graph => {
-    const inner = op.subgraph(name);
-    const values = build(inner);
-    const outputs = values.map((value, i) => ({ name: i === 0 ? "signed" : "losses", value }));
-    return { name, inputs: [], outputs, initializers: [], nodes: neededNodes(inner.draft.nodes, values) };
-  };
-  const attributes = {
-    then_branch: { type: "graph", value: branch("counted", (inner) => countedWeights(inner, input, shares)) },
-    else_branch: { type: "graph", value: branch("none", (inner) => [filled(inner, 0, [rows, length]), filled(inner, 0, [rows])]) },
-  } as const;
-  const shape = input.errors.shape;
-  const node = op.append("If", "", [needed], attributes, [
+  const { shape } = input.errors;
+  const types = [
     { dtype: "float32", shape },
-    { dtype: "float32", shape: shape === undefined ? undefined : shape.slice(0, 1) },
-  ]);
-  const [signed, losses] = node.outputs;
+    { dtype: "float32", shape: shape?.slice(0, 1) },
+  ] as const;
+  const counted = { name: "counted", build: (inner: OpBuilder) => countedWeights(inner, input, shares) };
+  const none = { name: "none", build: (inner: OpBuilder) => [filled(inner, 0, [rows, length]), filled(inner, 0, [rows])] };
+  const [signed, losses] = conditional(op, needed, types, counted, none);
   return { signed: signed ?? bug("If without outputs"), losses: losses ?? bug("If without outputs") };
 }
 

@@ -4,6 +4,7 @@ import type { Dim } from "../ir/dims.ts";
 import type { Model, Value } from "../ir/graph.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
+import type { Provider } from "../ops/provider.ts";
 import { bug } from "../support/errors.ts";
 import { type OptimizerSettings, stateNames } from "./options.ts";
 import { allFinite, optimizerStep, type UpdateGroup } from "./update.ts";
@@ -18,8 +19,8 @@ export function stateInputs(op: OpBuilder, settings: OptimizerSettings, length: 
 }
 
 /** @param length of the flat vectors; a name is a size of the run */
-export function updateModel(name: string, settings: OptimizerSettings, groups: readonly UpdateGroup[], length: Dim): Model {
-  const op = new OpBuilder();
+export function updateModel(name: string, settings: OptimizerSettings, groups: readonly UpdateGroup[], length: Dim, provider?: Provider): Model {
+  const op = new OpBuilder(provider);
   const gradient = op.input("params.grad", "float32", [length]);
   const learningRate = op.input("learning_rate", "float32", []);
   const state = stateInputs(op, settings, length);

@@ -6,6 +6,7 @@
 import type { Value } from "../ir/graph.ts";
 import { tensorNumbers, tensorOf } from "../ir/tensor.ts";
 import type { OpBuilder } from "../ops/builder.ts";
+import { conditional } from "../ops/conditional.ts";
 import { bug } from "../support/errors.ts";
 import type { AdamWOptions, OptimizerSettings, ParameterGroup, SgdOptions } from "./options.ts";
 
@@ -31,13 +32,18 @@ export interface UpdateOutputs {
   readonly gradientNorm: Value;
 }
 
+const rowWidth = 1024;
+
+/** A long vector as rows, with zeros behind it. */
+function asRows(op: OpBuilder, vector: Value): Value {
+  return op.reshape(paddedTo(op, vector, rowWidth), [-1, rowWidth]);
+}
+
 /** Sum of squares of a long vector, by rows first: one long float32 sum loses 7e-6 of the value. */
 export function sumOfSquares(op: OpBuilder, vector: Value): Value {
   const length = vector.shape?.[0];
-  const width = 1024;
-  if (typeof length === "number" && length <= width) return op.reduceSumSquare(vector, [0]);
-  const rows = op.reshape(paddedTo(op, vector, width), [-1, width]);
-  return op.reduceSum(op.reduceSumSquare(rows, [1]), [0]);
+  if (typeof length === "number" && length <= rowWidth) return op.reduceSumSquare(vector, [0]);
+  return op.reduceSum(op.reduceSumSquare(asRows(op, vector), [1]), [0]);
 }
 
 /** The vector with zeros behind it, up to a multiple of `width`. */
@@ -130,19 +136,44 @@ export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups
     const factor = op.min(op.div(op.scalar("float32", settings.clipNorm), op.add(gradientNorm, 1e-6)), 1);
     gradient = op.mul(gradient, factor);
   }
-  const updated = settings.kind === "sgd" ? sgd(op, settings, groups, { ...inputs, gradient }) : adamw(op, settings, groups, { ...inputs, gradient });
+  return { state: nextState(op, settings, groups, { ...inputs, gradient }), gradientNorm };
+}
+
+function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): State {
+  const names = Object.keys(inputs.state);
+  const before = names.map((name) => inputs.state[name] as Value);
+  const after = (at: OpBuilder) => {
+    const updated = updatedState(at, settings, groups, inputs);
+    return names.map((name) => updated[name] ?? bug(`no ${name}.next`));
+  };
+  const named = (values: readonly Value[]): State => Object.fromEntries(names.map((name, i) => [name, values[i] as Value]));
+  if (op.provider !== "cpu") return named(after(op).map((next, i) => op.where(inputs.finite, next, before[i] as Value)));
+  // On the CPU a Where of long vectors takes as long as the whole update; elsewhere an If would wait for the device.
+  const types = before.map(({ dtype, shape }) => ({ dtype, shape }));
+  return named(conditional(op, inputs.finite, types, { name: "taken", build: after }, { name: "skipped", build: () => before }));
+}
+
+function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
+  const updated = settings.kind === "sgd" ? sgd(op, settings, groups, inputs) : adamw(op, settings, groups, inputs);
   if (settings.ema > 0) {
     const average = inputs.state["ema"] ?? bug("no ema");
     updated["ema"] = op.add(op.mul(average, settings.ema), op.mul(updated["params"] as Value, 1 - settings.ema));
   }
   updated["step"] = op.add(inputs.state["step"] ?? bug("no step"), 1);
-  const state: Record<string, Value> = {};
-  for (const [name, next] of Object.entries(updated)) state[name] = op.where(inputs.finite, next, inputs.state[name] ?? bug(`no ${name}`));
-  return { state, gradientNorm };
+  return updated;
 }
 
-/** Whether every element of a float tensor is finite, decided element by element: a sum could overflow. */
-export function allFinite(op: OpBuilder, value: Value): Value {
+/**
+ * Whether every element of a float vector is finite: 0·x summed by rows is 0, or NaN where one is not. One product reads
+ * the vector once, where comparisons pass over it five times.
+ */
+export function allFinite(op: OpBuilder, vector: Value): Value {
+  const zeros = op.constant(tensorOf("float32", [rowWidth, 1], new Float32Array(rowWidth)));
+  return elementsFinite(op, op.matmul(asRows(op, vector), zeros));
+}
+
+/** The same of any float tensor, element by element: a sum could overflow. */
+export function elementsFinite(op: OpBuilder, value: Value): Value {
   // Comparisons are false for NaN and run on every provider. No Abs: OpenVINO makes it in place, even where `value` is an output too.
   const largest = 3.4028234663852886e38;
   const bounded = op.cast(op.and(op.lessOrEqual(value, largest), op.greaterOrEqual(value, -largest)), "float32");

@@ -3,6 +3,7 @@
 import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { updateGraph } from "../../src/attach/graphs.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import { type OptimizerArguments, type ParameterGroup, resolveOptimizer, stateNames } from "../../src/optim/options.ts";
 import { pythonJson, pythonTest } from "../python.ts";
 import { floats, number, openSession } from "../run-graph.ts";
@@ -23,10 +24,16 @@ function groupsOf(weightDecay: number, factors: readonly number[]): ParameterGro
   return factors.map((learningRateFactor, i) => ({ offset: i * size, length: size, learningRateFactor, weightDecay: i === 0 ? weightDecay : 0 }));
 }
 
-async function run(options: OptimizerArguments, groups: readonly ParameterGroup[], params: Float32Array, gradients: readonly Float32Array[]) {
+async function run(
+  options: OptimizerArguments,
+  groups: readonly ParameterGroup[],
+  params: Float32Array,
+  gradients: readonly Float32Array[],
+  provider: Provider,
+) {
   const optimizer = resolveOptimizer(options);
   const layout = { tensors: [], groups, length };
-  const session = await openSession(updateGraph({ optimizer, layout }));
+  const session = await openSession(updateGraph({ optimizer, layout, provider }));
   const names = ["params", ...stateNames(optimizer)];
   const zeros = () => new ort.Tensor("float32", new Float32Array(length), [length]);
   let state: Record<string, ort.Tensor> = Object.fromEntries(names.map((name) => [name, zeros()]));
@@ -60,7 +67,10 @@ const cases: readonly { name: string; options: OptimizerArguments; torch: Record
   },
 ];
 
-describe("update against torch.optim", () => {
+/** The CPU takes or skips the step by an If, everything else by a Where. */
+const providers = ["any", "cpu"] as const;
+
+describe.each(providers)("update for %s against torch.optim", (provider) => {
   pythonTest.each(cases)("$name", async ({ options, torch, decay, factors }) => {
     const groups = groupsOf(decay, factors);
     const params = randomVector(1);
@@ -78,7 +88,7 @@ describe("update against torch.optim", () => {
       gradients: gradients.map((gradient) => [...gradient]),
       clip: options.clipNorm ?? 0,
     });
-    const { history } = await run(options, groups, params, gradients);
+    const { history } = await run(options, groups, params, gradients, provider);
     want.forEach((step, i) => {
       const got = history[i];
       expect(Math.abs((got?.norm ?? 0) - step.norm) / step.norm).toBeLessThan(1e-6);
@@ -88,7 +98,7 @@ describe("update against torch.optim", () => {
   });
 });
 
-test("a gradient that is not finite leaves the whole state as it was", async () => {
+test.each(providers)("a gradient that is not finite leaves the whole state as it was, for %s", async (provider) => {
   for (const options of [
     { kind: "sgd", ema: 0.99 },
     { kind: "adamw", clipNorm: 1 },
@@ -96,15 +106,15 @@ test("a gradient that is not finite leaves the whole state as it was", async () 
     const params = randomVector(1);
     const broken = randomVector(2);
     broken[17] = Number.POSITIVE_INFINITY;
-    const good = await run(options, groupsOf(0, [1]), params, [randomVector(3)]);
-    const both = await run(options, groupsOf(0, [1]), params, [randomVector(3), broken]);
+    const good = await run(options, groupsOf(0, [1]), params, [randomVector(3)], provider);
+    const both = await run(options, groupsOf(0, [1]), params, [randomVector(3), broken], provider);
     for (const [name, tensor] of Object.entries(good.state)) expect(both.state[name]?.data, name).toEqual(tensor.data);
   }
 });
 
-test("ema follows the parameters", async () => {
+test.each(providers)("ema follows the parameters, for %s", async (provider) => {
   const params = randomVector(1);
-  const { history } = await run({ kind: "sgd", momentum: 0, ema: 0.9 }, groupsOf(0, [1]), params, [randomVector(2), randomVector(3)]);
+  const { history } = await run({ kind: "sgd", momentum: 0, ema: 0.9 }, groupsOf(0, [1]), params, [randomVector(2), randomVector(3)], provider);
   let average = Float64Array.from(params);
   for (const step of history) {
     average = average.map((value, i) => 0.9 * value + 0.1 * (step.params[i] as number));

@@ -7,7 +7,7 @@ import type { GraphOutput, Model, Value } from "../../ir/graph.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../../ir/tensor.ts";
 import { OpBuilder } from "../../ops/builder.ts";
 import { finishModel, runtimeDomain } from "../../ops/finish.ts";
-import { allFinite } from "../../optim/update.ts";
+import { elementsFinite } from "../../optim/update.ts";
 import type { Normalized } from "../../passes/normalize.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import type { Plan } from "../plan.ts";
@@ -61,7 +61,7 @@ function trainingModel(plan: Plan): Model {
   const stored = storedInputs(op, plan);
   const { labels, loss, gradients, nextStatistics } = backward(plan, splice(op, plan, plan.training, stored));
   const reset = op.input(resetName, "bool", [1]);
-  const checks = gradients.map((gradient) => allFinite(op.scope("finite"), gradient));
+  const checks = gradients.map((gradient) => elementsFinite(op.scope("finite"), gradient));
   const finite = checks.reduce((a, b) => op.scope("finite").and(a, b), loss.finite);
   const buffers: Value[] = [];
   const updates: GraphOutput[] = plan.layout.tensors.map(({ value: { name }, tensor, group }, i) => {
