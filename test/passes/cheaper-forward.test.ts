@@ -156,7 +156,9 @@ async function expectEqual(plain: Model, cheap: Model, source: Source): Promise<
 describe("cheaper forward forms agree with what they stand for:", () => {
   test.each(Object.entries(cases))("%s", async (_, source) => {
     const [plain, cheap] = [graphOf(source, false), graphOf(source, true)];
-    expect(operators(cheap.graph.nodes)).toContain("DepthToSpace");
+    // Phases are set side by side channel by channel.
+    const sideBySide = cheap.graph.nodes.filter(({ op, attributes }) => op === "ConvTranspose" && Number(attributes["group"]?.value) > 1);
+    expect(sideBySide.length).toBeGreaterThan(0);
     expect(operators(cheap.graph.nodes)).not.toContain("Resize");
     await expectEqual(plain, cheap, source);
   });

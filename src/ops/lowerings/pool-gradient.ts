@@ -1,14 +1,13 @@
 /** Gradients of windowed pooling, for any number of dimensions, with static and with dynamic sizes. */
 
 import type { Attributes, Value } from "../../ir/graph.ts";
-import { tensorOf } from "../../ir/tensor.ts";
 import { assert, bug } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { windowAxes } from "../catalog/network.ts";
 import type { OpAttributes } from "../catalog.ts";
 import type { WindowAxis } from "./conv-geometry.ts";
 import { shiftedViews } from "./conv-weight-position.ts";
-import { coveringPad, onesKernel, overlaid, restPadded, windowCounts, withoutChannels } from "./pool-windows.ts";
+import { coveringPad, oneHotKernels, onesKernel, overlaid, restPadded, windowCounts, withoutChannels } from "./pool-windows.ts";
 
 interface PoolOperands {
   readonly x: Value;
@@ -22,14 +21,6 @@ const lowest = -3.4028234663852886e38;
 function axesOf(attrs: OpAttributes<"MaxPool"> | OpAttributes<"AveragePool">): readonly WindowAxis[] {
   assert(attrs.auto_pad === "NOTSET" || attrs.auto_pad === "VALID", "auto_pad is made explicit by normalization");
   return windowAxes(attrs, attrs.kernel_shape ?? bug("a pool without kernel_shape"));
-}
-
-/** Kernels that put map k of each channel at position k of the window: `[C·k, 1, …]`. */
-function oneHotKernels(op: OpBuilder, sizes: readonly number[], channels: number): Value {
-  const count = sizes.reduce((a, b) => a * b, 1);
-  const eye = Float32Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
-  const unit = op.constant(tensorOf("float32", [1, count, 1, ...sizes], eye), "one_hot_kernel");
-  return op.reshape(op.expand(unit, op.ints([channels, count, 1, ...sizes])), [channels * count, 1, ...sizes]);
 }
 
 /** Every provider runs this: the first position of each window that equals the maximum takes the gradient. */

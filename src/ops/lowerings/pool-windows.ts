@@ -97,3 +97,11 @@ export function restPadded(op: OpBuilder, axes: readonly WindowAxis[], x: Value,
   const shape = [...dimsOf(covered).slice(0, 2), ...dimsOf(x).slice(2)];
   return op.append("Pad", "", [covered, pads], {}, [{ dtype: covered.dtype, shape }]).outputs[0] as Value;
 }
+
+/** Kernels that put map k of each channel at position k of the window: `[C·k, 1, …]`. */
+export function oneHotKernels(op: OpBuilder, sizes: readonly number[], channels: number): Value {
+  const count = sizes.reduce((a, b) => a * b, 1);
+  const eye = Float32Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
+  const unit = op.constant(tensorOf("float32", [1, count, 1, ...sizes], eye), "one_hot_kernel");
+  return op.reshape(op.expand(unit, op.ints([channels, count, 1, ...sizes])), [channels * count, 1, ...sizes]);
+}

@@ -1,11 +1,12 @@
 /**
  * A transposed convolution of stride s as a convolution of stride 1 on the small input: the s·s phases of the result are
- * channels, set side by side by DepthToSpace and cut. No product is scattered, and none is made that is thrown away.
+ * channels, set side by side and cut. No product is scattered, and none is made that is thrown away.
  */
 
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { ConvGeometry } from "./conv-geometry.ts";
+import { oneHotKernels } from "./pool-windows.ts";
 
 export interface TransposedConvolution {
   readonly x: Value;
@@ -69,10 +70,20 @@ export function subPixelConvolution(op: OpBuilder, geometry: ConvGeometry, { x, 
   const shared = bias === undefined ? [] : [op.reshape(op.expand(op.unsqueeze(bias, [1]), op.ints([m, stride * stride])), [m * stride * stride])];
   const pads = [th - 1, tw - 1, th - 1, tw - 1];
   const small = op.emit("Conv", [x, phases, ...shared], { dilations: [1, 1], group: 1, kernel_shape: [th, tw], pads, strides: [1, 1] });
-  const full = op.emit("DepthToSpace", [small], { blocksize: stride, mode: "CRD" });
-  const ends = cutEnds(geometry, outputPadding);
-  const cut = axes
-    .map(({ padBegin }, i) => ({ axis: i + 2, start: padBegin, ...(ends[i] === 0 ? {} : { end: -(ends[i] as number) }) }))
-    .filter(({ start, end }) => start > 0 || end !== undefined);
-  return cut.length === 0 ? full : op.slice(full, cut);
+  return sideBySide(op, small, m, stride, [...axes.map(({ padBegin }) => padBegin), ...cutEnds(geometry, outputPadding)]);
+}
+
+/**
+ * The phases of each channel as its pixels, without those in the margins. As a transposed convolution with a one at each
+ * phase's place: on the CPU it takes half the time of DepthToSpace, which moves single elements, and cuts as it goes.
+ */
+function sideBySide(op: OpBuilder, phases: Value, channels: number, stride: number, margins: readonly number[]): Value {
+  const kernel = oneHotKernels(op, [stride, stride], channels);
+  return op.emit("ConvTranspose", [phases, kernel], {
+    dilations: [1, 1],
+    group: channels,
+    kernel_shape: [stride, stride],
+    pads: margins,
+    strides: [stride, stride],
+  });
 }
