@@ -4,9 +4,10 @@ Both run in one process by turns, the same network with batch normalization fold
 batch, loss options and optimizer; the loss of PyTorch is the textbook one with autograd. Peak memory is that of three
 steps above what the imports take, weights and state included, each side in a process of its own.
 
-    python test/bench/step.py [--networks a,b] [--modes ce,histogram,exact,tuned,checkpointed] [--rounds 5] [--write]
+    python test/bench/step.py [--networks a,b] [--modes ce,histogram,exact,tuned,checkpointed] [--forms] [--rounds 5] [--write]
 
-`--write` keeps the results in step.json and the table in README.md.
+`--forms` measures other forms of PyTorch instead: batch normalization kept, and the network through torch.compile (which
+needs a C++ compiler). `--write` keeps the results in step.json or forms.json and the table in README.md.
 """
 
 import argparse
@@ -75,9 +76,12 @@ def batch(classes):
 
 
 class Torch:
-    def __init__(self, name, mode, images, labels):
+    def __init__(self, name, mode, images, labels, form="folded"):
         torch.set_num_threads(THREADS)
-        self.network = networks.folded(networks.build(name))
+        network = networks.build(name)
+        self.network = network if form == "unfolded" else networks.folded(network)
+        if form == "compiled":
+            self.network = torch.compile(self.network)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9)
         self.images, self.labels, self.lovasz = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), mode not in ("ce", "tuned")
 
@@ -116,7 +120,7 @@ def export(name, path):
 
 def attach(model, folder, mode):
     start = time.perf_counter()
-    command = ["node", str(ROOT / "dist/cli/main.js"), "attach", str(model), "-o", str(folder), "--force", *(MODES | MORE_MODES)[mode]]
+    command = ["node", str(ROOT / "dist/cli/main.js"), "attach", str(model), "--for", "cpu", "-o", str(folder), "--force", *(MODES | MORE_MODES)[mode]]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     if mode == "tuned":
@@ -125,9 +129,12 @@ def attach(model, folder, mode):
     return seconds
 
 
+def data(name):
+    return batch({"unet_resnet18": 12, "unet_convtranspose": 12}.get(name, 19))
+
+
 def make(side, name, mode, folder):
-    classes = {"unet_resnet18": 12, "unet_convtranspose": 12}.get(name, 19)
-    images, labels = batch(classes)
+    images, labels = data(name)
     return Torch(name, mode, images, labels) if side == "torch" else Graph(Path(folder), images, labels)
 
 
@@ -143,22 +150,36 @@ def peak(side, name, mode, folder):
     return float(output.stdout.split()[-1])
 
 
-def measure(name, mode, model, folder, rounds):
-    seconds = attach(model, folder, mode)
-    eager, graph = make("torch", name, mode, folder), make("graph", name, mode, folder)
-    first = (eager.step(), graph.step())
-    times = {"torch": [], "graph": []}
+def by_turns(runs, rounds):
+    """Seconds of the steps of each, after a first one that is not counted, and the losses of that."""
+    first = {side: run.step() for side, run in runs.items()}
+    times = {side: [] for side in runs}
     for _ in range(rounds):
-        for side, run in (("torch", eager), ("graph", graph)):
+        for side, run in runs.items():
             start = time.perf_counter()
             run.step()
             times[side].append(time.perf_counter() - start)
+    return times, first
+
+
+def measure_forms(name, model, folder, rounds):
+    """Cross-entropy alone: the network's own passes."""
+    attach(model, folder, "ce")
+    forms = {form: Torch(name, "ce", *data(name), form) for form in ("folded", "unfolded", "compiled")}
+    times, _ = by_turns({**forms, "graph": Graph(folder, *data(name))}, rounds)
+    return {"network": name, **{f"{side}_ms": 1e3 * statistics.median(each) for side, each in times.items()}}
+
+
+def measure(name, mode, model, folder, rounds):
+    seconds = attach(model, folder, mode)
+    runs = {side: make(side, name, mode, folder) for side in ("torch", "graph")}
+    times, first = by_turns(runs, rounds)
     ratios = [b / a for a, b in zip(times["torch"], times["graph"])]
     memory = {side: peak(side, name, mode, folder) for side in ("torch", "graph")}
     return {
         "network": name,
         "mode": mode,
-        "loss": first,
+        "loss": (first["torch"], first["graph"]),
         "torch_ms": 1e3 * statistics.median(times["torch"]),
         "graph_ms": 1e3 * statistics.median(times["graph"]),
         "ratio": statistics.median(ratios),
@@ -166,15 +187,25 @@ def measure(name, mode, model, folder, rounds):
         "torch_mb": memory["torch"],
         "graph_mb": memory["graph"],
         "memory_ratio": memory["graph"] / memory["torch"],
-        "session_s": graph.start,
+        "session_s": runs["graph"].start,
         "attach_s": seconds,
     }
 
 
-def write(rows, rounds):
+def document(rows, rounds):
     machine = {"cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__, "onnxruntime": ort.__version__}
-    document = {"machine": machine, "shape": SHAPE, "rounds": rounds, "rows": rows}
-    Path(__file__).with_name("step.json").write_text(json.dumps(document, indent=1) + "\n")
+    return json.dumps({"machine": machine, "shape": SHAPE, "rounds": rounds, "rows": rows}, indent=1) + "\n"
+
+
+def write_forms(rows, rounds):
+    Path(__file__).with_name("forms.json").write_text(document(rows, rounds))
+    lines = ["| network | PyTorch, folded | not folded | torch.compile | graph |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {row['network']} | {row['folded_ms']:.0f} | {row['unfolded_ms']:.0f} | {row['compiled_ms']:.0f} | {row['graph_ms']:.0f} |" for row in rows]
+    readme.replace("forms", "\n".join(lines))
+
+
+def write(rows, rounds):
+    Path(__file__).with_name("step.json").write_text(document(rows, rounds))
     lines = ["| network | loss | PyTorch ms | graph ms | ratio | PyTorch MB | graph MB | ratio | session |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in rows:
         times = f"{row['torch_ms']:.0f} | {row['graph_ms']:.0f} | **{row['ratio']:.2f}**"
@@ -196,6 +227,7 @@ def main():
     parser.add_argument("--networks", default=",".join(networks.NETWORKS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--forms", action="store_true")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     rows = []
@@ -204,6 +236,10 @@ def main():
         for name in given.networks.split(","):
             model = Path(folder) / f"{name}.onnx"
             export(name, model)
+            if given.forms:
+                rows.append(measure_forms(name, model, Path(folder) / "train", given.rounds))
+                print({key: value if isinstance(value, str) else round(value) for key, value in rows[-1].items()}, flush=True)
+                continue
             for mode in given.modes.split(","):
                 row = measure(name, mode, model, Path(folder) / "train", given.rounds)
                 rows.append(row)
@@ -212,7 +248,7 @@ def main():
                     flush=True,
                 )
     if given.write:
-        write(rows, given.rounds)
+        (write_forms if given.forms else write)(rows, given.rounds)
 
 
 main()

@@ -61,7 +61,7 @@ function stackedRows(op: OpBuilder, side: Side, group: number, rows: Value, run:
 }
 
 /** Bytes of stacked rows at once: what high resolution holds beside the activations. */
-const mostBytes = 32 << 20;
+const mostBytes = 16 << 20;
 
 /** The rows of the smaller operand in runs whose stacked rows are no more than some bytes; one run of unknown sizes. */
 function rowRuns(left: Side, right: Side, shifts: RowShifts, bytesAtOnce: number): RowRun[] {
