@@ -13,6 +13,7 @@ import { bug } from "../support/errors.ts";
 import { normalizedModel, type PhaseObserver } from "./phases.ts";
 import type { Plan } from "./plan.ts";
 import { type Backward, backward, evaluation, lossOutputs, type Spliced, splice } from "./splice.ts";
+import type { PlacedTensor } from "./state.ts";
 
 interface Vectors {
   readonly params: Value;
@@ -27,17 +28,25 @@ function start(plan: Plan, normalized: Normalized): Started {
   const params = op.input("params", "float32", [plan.layout.length]);
   const length = plan.statistics.reduce((sum, statistic) => sum + statistic.length, 0);
   const runningStats = plan.statistics.length > 0 ? op.input("running_stats", "float32", [length]) : undefined;
-  const weights = plan.layout.tensors.map(({ value, tensor, offset, length: count }) =>
-    sliceOf(op.scope(`params/${value.name.replace(/^\/+/, "")}`), params, offset, count, tensor.dims),
-  );
+  const at = ({ value }: PlacedTensor) => op.scope(`params/${value.name.replace(/^\/+/, "")}`);
+  const weights = plan.layout.tensors.map((placed) => sliceOf(at(placed), params, placed.offset, placed.length, placed.tensor.dims));
+  const again = plan.layout.tensors.map((placed) => () => sliceFromEnd(at(placed).scope("again"), params, placed, plan.layout.length));
   const statistics = plan.statistics.map(({ value, offset, length: count, initial }) =>
     sliceOf(op.scope(`running_stats/${value.name.replace(/^\/+/, "")}`), runningStats as Value, offset, count, initial.tensor.dims),
   );
-  return { ...splice(op, plan, normalized, { weights, statistics }), vectors: { params, runningStats } };
+  return { ...splice(op, plan, normalized, { weights, statistics, again }), vectors: { params, runningStats } };
 }
 
+/** Without its axes the runtime leaves a Slice what it is: of all slices with axes it makes one Split, whose pieces live as long as the last one. */
 function sliceOf(op: OpBuilder, vector: Value, offset: number, length: number, dims: readonly number[]): Value {
-  return op.reshape(op.slice(vector, [{ axis: 0, start: offset, end: offset + length }]), dims);
+  return op.reshape(op.emit("Slice", [vector, op.ints([offset]), op.ints([offset + length])]), dims);
+}
+
+/** The same numbers by other bounds: the runtime would merge two equal slices into one that lives from the first use to the last. */
+function sliceFromEnd(op: OpBuilder, vector: Value, { offset, length, tensor }: PlacedTensor, whole: number): Value {
+  const end = offset + length - whole;
+  const slice = op.emit("Slice", [vector, op.ints([offset - whole]), op.ints([end === 0 ? Number.MAX_SAFE_INTEGER : end])]);
+  return op.reshape(slice, tensor.dims);
 }
 
 type Packed = Backward & {

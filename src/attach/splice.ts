@@ -18,6 +18,8 @@ import type { Plan } from "./plan.ts";
 export interface Stored {
   /** Trained tensors in the order of the layout. */
   readonly weights: readonly Value[];
+  /** Reads each of them once more, so that nothing keeps it between the two passes; default: what was read is kept. */
+  readonly again?: readonly (() => Value)[];
   /** Running statistics in the order of the plan. */
   readonly statistics: readonly Value[];
 }
@@ -53,7 +55,7 @@ function totalLoss(plan: Plan, { op, logits, labels }: Spliced, gradient: boolea
 }
 
 /** Gradient of the total loss at every weight, in their order. */
-function gradientsOf({ op, weights, logits }: Spliced, loss: TotalLoss, recompute: boolean): readonly Value[] {
+function gradientsOf({ op, weights, again, logits }: Spliced, loss: TotalLoss, recompute: boolean): readonly Value[] {
   const forward = op.draft.tape();
   const seeds = new Map<Value, Value>();
   logits.forEach((value, i) => {
@@ -61,7 +63,8 @@ function gradientsOf({ op, weights, logits }: Spliced, loss: TotalLoss, recomput
     const known = seeds.get(value);
     seeds.set(value, known === undefined ? seed : op.add(known, seed));
   });
-  const gradients = differentiate(op, forward, seeds, weights, { recompute });
+  const readAgain = new Map(weights.flatMap((weight, i) => (again?.[i] === undefined ? [] : [[weight, again[i]] as const])));
+  const gradients = differentiate(op, forward, seeds, weights, { recompute, readAgain });
   return weights.map((weight) => gradients.get(weight) ?? op.scope("params.grad").filledLike(weight, 0));
 }
 

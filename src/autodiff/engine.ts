@@ -88,6 +88,8 @@ export interface DifferentiateOptions {
   readonly path?: Path;
   /** Whether cheap activations are made again instead of kept; for graphs whose memory counts more than their time. */
   readonly recompute?: boolean;
+  /** Reads large wanted tensors once more for the backward pass: their first readings are free in between. */
+  readonly readAgain?: ReadonlyMap<Value, () => Value>;
 }
 
 /**
@@ -119,20 +121,23 @@ export function differentiate(
   const isWanted = new Set(wanted);
   const order = op.scope("grad/order");
   const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
-  let latest: Value | undefined;
+  const readAgain = secondReadings(options.readAgain ?? new Map());
+  // What is finished since a node last waited, else what that waited for.
+  let [finished, awaited]: [Value[], readonly Value[]] = [[], []];
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
     if (dys.every((dy) => dy === undefined)) continue;
     const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
-    const before = latest;
-    const zero = () => (before === undefined ? order.scalar("float32", 0) : zeroAfter(order, before));
-    const recalled = (value: Value | undefined) => value && recall(value, zero);
-    const seen = options.recompute === true ? { ...node, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled) } : node;
-    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after: (gradient) => zeroAfter(order, gradient), zero };
+    const zero = () => {
+      if (finished.length > 0) [finished, awaited] = [[], finished];
+      return zeroAfter(order, awaited);
+    };
+    const recalled = (value: Value | undefined) => value && (readAgain(value) ?? recall(value, zero));
+    const seen = { ...node, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled) };
+    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after: (...gradients) => zeroAfter(order, gradients), zero };
     const parts = atNode(node, () => rule(context));
-    const finished: Value[] = [];
     node.inputs.forEach((value, i) => {
       const part = parts[i];
       if (value === undefined || part === undefined || !needs(i)) return;
@@ -142,7 +147,6 @@ export function differentiate(
       if (list === undefined) arriving.set(value, [reduced]);
       else list.push(reduced);
     });
-    latest = largest(finished) ?? latest;
   }
   const result = new Map<Value, Value>();
   for (const value of wanted) {
@@ -150,6 +154,20 @@ export function differentiate(
     if (gradient !== undefined) result.set(value, gradient);
   }
   return result;
+}
+
+/** Elements from which on a tensor is read again: smaller ones cost a node more than they hold. */
+const large = 1 << 14;
+
+function secondReadings(readers: ReadonlyMap<Value, () => Value>): (value: Value) => Value | undefined {
+  const found = new Map<Value, Value>();
+  return (value) => {
+    const reader = readers.get(value);
+    if (reader === undefined || !isStatic(value.shape) || elementCount(value.shape) < large) return undefined;
+    const known = found.get(value) ?? reader();
+    found.set(value, known);
+    return known;
+  };
 }
 
 /** A refusal says at which node. */
@@ -164,19 +182,15 @@ function atNode<T>(node: Node, action: () => T): T {
 }
 
 /**
- * A zero that depends on a gradient, min(|g|, 0) of one element, which no optimizer folds. It orders the backward pass
- * by data dependency, the only order the runtime keeps: each layer's activations are free before the next needs its own.
+ * A zero that depends on gradients, min(Σ|g|, 0) over one element of each, which no optimizer folds. It orders the backward
+ * pass by data dependency, the only order the runtime keeps: each layer's activations, and its dy, are free before the
+ * next needs its own.
  */
-function zeroAfter(op: OpBuilder, gradient: Value): Value {
-  if (gradient.dtype !== "float32") return op.scalar("float32", 0);
-  const element = op.slice(op.reshape(gradient, [-1]), [{ axis: 0, start: 0, end: 1 }]);
-  return op.reshape(op.min(op.abs(element), 0), []);
-}
-
-/** Of the gradients that a node finished the largest: a weight's keeps activations alive, a bias's does not. */
-function largest(gradients: readonly Value[]): Value | undefined {
-  const size = (value: Value) => (isStatic(value.shape) ? elementCount(value.shape) : 0);
-  return gradients.toSorted((a, b) => size(b) - size(a))[0];
+function zeroAfter(op: OpBuilder, gradients: readonly Value[]): Value {
+  const elements = gradients
+    .filter(({ dtype }) => dtype === "float32")
+    .map((gradient) => op.abs(op.slice(op.reshape(gradient, [-1]), [{ axis: 0, start: 0, end: 1 }])));
+  return elements.length === 0 ? op.scalar("float32", 0) : op.reshape(op.min(op.sum(elements), 0), []);
 }
 
 function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "after" | "zero"> {

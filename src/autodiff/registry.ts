@@ -21,7 +21,7 @@ export interface RuleContext<K extends OpName = OpName> {
   /** Whether a gradient at this input is used. */
   readonly needs: (index: number) => boolean;
   /** The scalar 0, made from a gradient: what adds it waits for that gradient. */
-  readonly after: (gradient: Value) => Value;
+  readonly after: (...gradients: readonly Value[]) => Value;
   /**
    * The scalar 0, made from the weight gradient computed last: what compares with it waits for that gradient. Masks and
    * recomputed statistics use it, because the runtime would otherwise make them all first and keep them alive.

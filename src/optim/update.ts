@@ -143,7 +143,7 @@ function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly 
   const names = Object.keys(inputs.state);
   const before = names.map((name) => inputs.state[name] as Value);
   const after = (at: OpBuilder) => {
-    const updated = updatedState(at, settings, groups, inputs);
+    const updated = inSegments(at, settings, groups, inputs);
     return names.map((name) => updated[name] ?? bug(`no ${name}.next`));
   };
   const named = (values: readonly Value[]): State => Object.fromEntries(names.map((name, i) => [name, values[i] as Value]));
@@ -151,6 +151,39 @@ function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly 
   // On the CPU a Where of long vectors takes as long as the whole update; elsewhere an If would wait for the device.
   const types = before.map(({ dtype, shape }) => ({ dtype, shape }));
   return named(conditional(op, inputs.finite, types, { name: "taken", build: after }, { name: "skipped", build: () => before }));
+}
+
+/** Elements of long vectors that are updated together. */
+const segmentLength = 1 << 22;
+
+/**
+ * Long vectors piece by piece: what the update makes on its way then fits between what the backward pass has left behind,
+ * where whole vectors would each take memory of their own.
+ */
+function inSegments(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
+  const total = inputs.gradient.shape?.[0];
+  if (typeof total !== "number" || total <= 2 * segmentLength) return updatedState(op, settings, groups, inputs);
+  const cut = (vector: Value, begin: number, end: number) =>
+    vector.shape?.[0] === total ? op.emit("Slice", [vector, op.ints([begin]), op.ints([end])]) : vector;
+  const parts: Record<string, Value>[] = [];
+  let begin = 0;
+  for (const group of groups) {
+    const last = begin + (group.length ?? total);
+    while (begin < last) {
+      const [from, to] = [begin, Math.min(begin + segmentLength, last)];
+      const state = Object.fromEntries(Object.entries(inputs.state).map(([name, vector]) => [name, cut(vector, from, to)]));
+      parts.push(updatedState(op, settings, [group], { ...inputs, gradient: cut(inputs.gradient, from, to), state }));
+      begin = to;
+    }
+  }
+  const whole = ([name, first]: [string, Value]) =>
+    name === "step"
+      ? first
+      : op.concat(
+          parts.map((part) => part[name] ?? bug(`no ${name}`)),
+          0,
+        );
+  return Object.fromEntries(Object.entries(parts[0] ?? bug("an optimizer without parameters")).map((entry) => [entry[0], whole(entry)]));
 }
 
 function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {

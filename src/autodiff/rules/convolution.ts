@@ -12,31 +12,28 @@ import { defineGradients } from "../registry.ts";
 const spatialAndBatch = (rank: number) => [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];
 
 /**
- * The weight, once its gradient is done: what that takes in shifted copies is free before dx is made. An addition in
- * weight space costs little against a convolution.
+ * The weight, once its gradient and the bias's are done: what they take in shifted copies, and dy, is free when dx is
+ * made. An addition in weight space costs little against a convolution.
  */
-function awaiting(op: OpBuilder, w: Value, dw: Value | undefined, after: (gradient: Value) => Value): Value {
-  return dw === undefined || w.dtype !== "float32" ? w : op.add(w, after(dw));
+function awaiting(op: OpBuilder, w: Value, gradients: readonly (Value | undefined)[], after: (...gradients: readonly Value[]) => Value): Value {
+  const done = gradients.filter((gradient) => gradient !== undefined);
+  return done.length === 0 || w.dtype !== "float32" ? w : op.add(w, after(...done));
 }
+
+const biasGradient = (op: OpBuilder, dy: Value) => op.reduceSum(dy, spatialAndBatch(dimsOf(dy).length));
 
 export const convolution = defineGradients({
   Conv({ op, x: [x, w], dy, attrs, needs, after }) {
     const geometry = convGeometry(attrs, staticKernel(attrs, w.shape) ?? bug("a convolution with a kernel of unknown size"));
     const dw = needs(1) ? convWeightGradient(op, geometry, { x, w, dy }) : undefined;
-    return [
-      needs(0) ? convInputGradient(op, geometry, { x, w: awaiting(op, w, dw, after), dy }) : undefined,
-      dw,
-      needs(2) ? op.reduceSum(dy, spatialAndBatch(dimsOf(dy).length)) : undefined,
-    ];
+    const db = needs(2) ? biasGradient(op, dy) : undefined;
+    return [needs(0) ? convInputGradient(op, geometry, { x, w: awaiting(op, w, [dw, db], after), dy }) : undefined, dw, db];
   },
   // The transpose of a convolution from dy to x with the same weight.
   ConvTranspose({ op, x: [x, w], dy, attrs, needs, after }) {
     const geometry = convGeometry(attrs, staticKernel(attrs, w.shape) ?? bug("a convolution with a kernel of unknown size"));
     const dw = needs(1) ? convWeightGradient(op, geometry, { x: dy, w, dy: x }) : undefined;
-    return [
-      needs(0) ? convolve(op, geometry, dy, awaiting(op, w, dw, after)) : undefined,
-      dw,
-      needs(2) ? op.reduceSum(dy, spatialAndBatch(dimsOf(dy).length)) : undefined,
-    ];
+    const db = needs(2) ? biasGradient(op, dy) : undefined;
+    return [needs(0) ? convolve(op, geometry, dy, awaiting(op, w, [dw, db], after)) : undefined, dw, db];
   },
 });
