@@ -3,8 +3,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
+import type { Tensor } from "../../src/ir/tensor.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
-import { attachReference, batchOf, nudgedBy, readReference } from "../attach/reference.ts";
+import { attachReference, nudgedBy, readModel, readReference } from "../attach/reference.ts";
 import { root } from "../cli/command.ts";
 import { labelTensor } from "../loss/harness.ts";
 import { makeInput, numbers } from "../loss/inputs.ts";
@@ -71,27 +72,32 @@ async function sensitivity(session: ort.InferenceSession, feeds: Feeds, moved: r
   return worst;
 }
 
+/** Networks of test/models: ReLU and HardSwish, folded and open normalization, transposed convolutions, pooling, resizing. */
+export const gradientModels = readdirSync(join(root, "test/models")).sort();
+/** Small, so that pictures without an activation on a kink are not rare. */
+const pictureShape = [1, 3, 32, 32] as const;
+
 /**
  * `gradient.onnx` of a model on the first random picture without an activation, or a rank, within rounding of a kink: where
  * there is one, two right runtimes give different gradients. Told by ONNX Runtime alone, from gradients at nudged inputs.
  */
-export async function gradientCase(name: string): Promise<RuntimeCase & { readonly seed: number }> {
+export async function gradientCase(name: string): Promise<RuntimeCase> {
   const dir = modelDir(name);
-  const result = attachReference(dir, readReference(dir));
-  const model = encodeModel(result.graphs.gradient);
-  const input = result.graphs.gradient.graph.inputs[0]?.name ?? "";
-  const params = result.state.get("params");
-  const batch = batchOf(dir, input);
-  const { dims, size } = batch[input] as ort.Tensor;
+  const input = readModel(dir).graph.inputs[0]?.name ?? "";
+  const { graphs, state, manifest } = attachReference(dir, readReference(dir), { inputShapes: { [input]: pictureShape } });
+  const model = encodeModel(graphs.gradient);
+  // A single channel tells two classes apart.
+  const classes = Math.max(2, manifest.heads[0]?.classes ?? 0);
   const session = await openSession(model);
-  for (let seed = 1; seed <= 50 && params !== undefined; seed++) {
+  for (let seed = 1; seed <= 50; seed++) {
     const next = numbers(seed);
     const picture = float(
-      Float32Array.from({ length: size }, () => 4 * next() - 2),
-      dims,
+      Float32Array.from({ length: 3 * 32 * 32 }, () => 4 * next() - 2),
+      pictureShape,
     );
-    const feeds = { ...batch, [input]: picture, params: toRuntime(params) };
-    if ((await sensitivity(session, feeds, [input, "params"])) < smooth) return { name, model, feeds, seed };
+    const labels = Uint8Array.from({ length: 32 * 32 }, () => (next() < 0.1 ? 255 : Math.floor(next() * classes)));
+    const feeds = { [input]: picture, labels: new ort.Tensor("uint8", labels, [1, 32, 32]), params: toRuntime(state.get("params") as Tensor) };
+    if ((await sensitivity(session, feeds, [input, "params"])) < smooth) return { name: `gradient of ${name}, picture ${seed}`, model, feeds };
   }
   throw new Error(`${name}: every picture has an activation on a kink`);
 }

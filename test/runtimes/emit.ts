@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { guides } from "../guide-files.ts";
-import { gradientCase, graphCases, type RuntimeCase } from "./cases.ts";
+import { gradientCase, gradientModels, graphCases, type RuntimeCase } from "./cases.ts";
 import { marker, type Row, tableText } from "./page.ts";
 import { difference, onnxRuntime, type Runtime, runOn, runtimes } from "./runtimes.ts";
 
@@ -24,8 +24,7 @@ async function main(): Promise<void> {
     console.log(name, Object.fromEntries(differences));
   };
   for (const each of graphCases()) await measure(each);
-  const { seed, ...found } = await gradientCase("erfnet_bn");
-  await measure({ ...found, name: `gradient of erfnet_bn, picture ${seed}` });
+  for (const name of gradientModels) await measure(await gradientCase(name));
   const page = join(guides, "runtimes.md");
   const [written = ""] = readFileSync(page, "utf8").split(marker);
   writeFileSync(page, `${written}${marker}\n${tableText(rows, Object.fromEntries(versions) as Record<Runtime, string>, baseline)}`);

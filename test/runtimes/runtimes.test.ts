@@ -8,7 +8,7 @@ import type { Value } from "../../src/ir/graph.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 import { guides } from "../guide-files.ts";
-import { float, graphCases, type RuntimeCase } from "./cases.ts";
+import { float, gradientCase, gradientModels, graphCases, type RuntimeCase } from "./cases.ts";
 import { tableRows } from "./page.ts";
 import { difference, haveRuntime, onnxRuntime, runOn, runtimes } from "./runtimes.ts";
 
@@ -28,7 +28,11 @@ function broadcastCase(): RuntimeCase {
   return { name: "broadcast at run time", model, feeds };
 }
 
-const chosen = [...graphCases().filter(({ name }) => ["ohem-lovasz", "ohem-lovasz-upsampled", "adamw"].includes(name)), broadcastCase()];
+const chosen = [
+  ...graphCases().filter(({ name }) => ["ohem-lovasz", "ohem-lovasz-upsampled", "adamw"].includes(name)),
+  broadcastCase(),
+  await gradientCase("unet_convtranspose"),
+];
 
 describe.each(runtimes)("%s", (runtime) => {
   test.skipIf(!haveRuntime(runtime)).each(chosen)("$name", async ({ model, feeds }) => {
@@ -41,6 +45,6 @@ test("the page has a row for every graph, each within the tolerance", () => {
   const rows = tableRows(readFileSync(join(guides, "runtimes.md"), "utf8"));
   const names = rows.map(([name]) => name);
   expect(names).toEqual(expect.arrayContaining(graphCases().map(({ name }) => name)));
-  expect(names.filter((name) => name?.startsWith("gradient of "))).toHaveLength(1);
+  expect(names.flatMap((name) => /^gradient of (\w+),/.exec(name ?? "")?.[1] ?? [])).toEqual(gradientModels);
   for (const [name, ...cells] of rows) for (const cell of cells) expect(Number(cell), name).toBeLessThan(tolerance);
 });
