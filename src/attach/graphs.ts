@@ -9,6 +9,7 @@ import { finishModel } from "../ops/finish.ts";
 import { stateInputs, updateModel } from "../optim/graph.ts";
 import { allFinite, optimizerStep } from "../optim/update.ts";
 import type { Normalized } from "../passes/normalize.ts";
+import { correctConvolutions } from "../passes/webgpu-convolutions.ts";
 import { bug } from "../support/errors.ts";
 import { normalizedModel, type PhaseObserver } from "./phases.ts";
 import type { Plan } from "./plan.ts";
@@ -129,7 +130,13 @@ export function trainingGraphs(plan: Plan, observe: PhaseObserver = () => {}): R
   observe("normalized", () => normalizedModel(plan.training));
   const built = packed(plan, observe);
   const evaluated = plan.evaluation === plan.training ? built : start(plan, plan.evaluation);
-  const graphs = { train_step: trainStep(plan, built), gradient: gradientGraph(plan, built), update: updateGraph(plan), eval_step: evalStep(plan, evaluated) };
+  const written = plan.provider === "webgpu" ? correctConvolutions : (model: Model) => model;
+  const graphs = {
+    train_step: written(trainStep(plan, built)),
+    gradient: written(gradientGraph(plan, built)),
+    update: updateGraph(plan),
+    eval_step: written(evalStep(plan, evaluated)),
+  };
   for (const name of ["gradient", "train_step", "update", "eval_step"] as const) observe(name, () => graphs[name]);
   return graphs;
 }
