@@ -81,3 +81,13 @@ gpuTest("train --ep webgpu: the losses of the CPU", () => {
   // Two updates with gradients that differ by 1e-5 of the largest, at a rate of 0.05: still the rounding of the loss.
   expect(relative(gpu, cpu)).toBeLessThan(1e-5);
 });
+
+gpuTest("eval --ep webgpu says so where the graphs were not made for it", () => {
+  const [images, masks] = [join(small.folder, "images"), join(small.folder, "masks")];
+  for (const made of ["any", "webgpu"]) {
+    expect(place.run("attach", small.model, "--for", made, "-o", `for-${made}`).code).toBe(0);
+    const { code, stderr } = place.run("eval", `for-${made}`, "--images", images, "--masks", masks, "--ep", "webgpu");
+    expect(code, stderr).toBe(0);
+    expect(stderr.includes("without --for webgpu"), made).toBe(made === "any");
+  }
+});

@@ -22,6 +22,7 @@ import type { EvaluationDocument } from "./commands/eval.ts";
 import { labelMapOption, openData } from "./data.ts";
 import { stateAt } from "./export-file.ts";
 import type { Output } from "./output.ts";
+import { providerWarning } from "./run-machine.ts";
 
 export interface EvaluationRequest {
   readonly images: string;
@@ -62,6 +63,8 @@ async function evaluateData(dir: string, request: EvaluationRequest, output: Out
   const size = data.pairs.length;
   const state = await runtimeState(stateAt(folder, request.checkpoint));
   const { threads = 0, provider = "cpu" } = request;
+  const wrong = providerWarning(folder.manifest, provider);
+  if (wrong !== undefined) output.warn(wrong);
   const session = await openSession(graphPath(folder, "eval_step"), { threads, provider });
   const pool = openDecodePool({ evaluation: data });
   try {

@@ -1,5 +1,6 @@
 /** What computes a run: with other numbers here it goes on, but not in the same bits. */
 
+import type { Manifest } from "../attach/manifest.ts";
 import type { Provider } from "../train/session.ts";
 import { versions } from "./versions.ts";
 
@@ -31,4 +32,10 @@ export function machineChanges(machine: Machine, stored: Machine): string[] {
   return Object.keys(now)
     .filter((name) => now[name] !== before[name])
     .map((name) => `${name} ${now[name]} instead of ${before[name]}, so not bit for bit as before`);
+}
+
+/** What is wrong with graphs on a provider that they were not made for; `undefined`: nothing is. */
+export function providerWarning({ options }: Manifest, ep: Provider): string | undefined {
+  if (ep !== "webgpu" || options["provider"] === "webgpu") return undefined;
+  return "the graphs were attached without --for webgpu: ONNX Runtime computes some of their convolutions wrongly there";
 }

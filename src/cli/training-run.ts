@@ -19,7 +19,7 @@ import { evaluationMultiple, paddedNote } from "../train/size-multiple.ts";
 import { accumulatingStepper, fusedStepper, type Stepper } from "../train/step.ts";
 import { type DataFolders, labelMapOption, openData } from "./data.ts";
 import type { Output } from "./output.ts";
-import { type Machine, machineChanges, machineOf } from "./run-machine.ts";
+import { type Machine, machineChanges, machineOf, providerWarning } from "./run-machine.ts";
 import { RunRecord } from "./run-record.ts";
 import { RunReporter } from "./run-reporter.ts";
 import { Checkpoints, type RunConfig, readLastCheckpoint, readRunConfig, rewindMetrics, writeRunConfig } from "./run-state.ts";
@@ -101,6 +101,8 @@ async function openRun(request: RunRequest, output: Output, closing: (() => unkn
   const machine = machineOf(request, stored);
   const source = openTrainingSource(request.source, request.attach, { run: request.run, labelMap, provider: machine.ep });
   const layout = layoutOf(source.manifest);
+  const wrong = providerWarning(source.manifest, machine.ep);
+  if (wrong !== undefined) warn(wrong);
   const checkpoint = existing === undefined || stored === undefined ? undefined : readLastCheckpoint(existing, source.manifest, warn);
   const training = openData(request, layout, labelMap, warn);
   const evaluation = request.validation === undefined ? undefined : openData(request.validation, layout, labelMap, warn);
