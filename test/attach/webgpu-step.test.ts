@@ -196,6 +196,7 @@ test.skipIf(!haveWebgpu).each(stepped)("a step of $name, profiled", { timeout: 6
     apart += (value - (there[i] as number)) ** 2;
   }
   console.log(`${name}: updates ${Math.sqrt(apart / moved).toExponential(1)} apart`);
-  // Activations on kinks: 8e-4 was measured. A wrong kernel was seen to make it 0.2 and more.
-  expect(Math.sqrt(apart / moved)).toBeLessThan(5e-3);
+  // 1e-6 to 1e-3 was measured, of deeplabv3plus_mobilenetv2 1e-2: an activation on a kink changes gradients by up to 4 %.
+  // Wrong kernels were seen to make it 0.2 and 0.7.
+  expect(Math.sqrt(apart / moved)).toBeLessThan(0.04);
 });
