@@ -22,12 +22,9 @@ const types: Readonly<Record<string, string>> = {
   ".onnx": "application/octet-stream",
 };
 
-/**
- * Nothing but the page's own files is loaded, connected to or run; the page names this itself too, for other hosts.
- * The worker, which has a policy of its own, makes the decoders of ONNX messages as code from the schema.
- */
-const policyFor = (address: string): string =>
-  `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'${address === "/worker.js" ? " 'unsafe-eval'" : ""}; worker-src 'self'; ` +
+/** Nothing but the page's own files is loaded, connected to or run; the page names this itself too, for other hosts. */
+const policy =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; " +
   "connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Isolation from other origins is what WebAssembly needs for threads. */
@@ -68,7 +65,7 @@ export function serveFiles(files: ReadonlyMap<string, string>, port: number, hos
   const server = createServer(({ method, url = "/" }, response) => {
     const [address = "/"] = url.split("?");
     const path = files.get(address);
-    const headers = { ...isolation, "Content-Security-Policy": policyFor(address) };
+    const headers = { ...isolation, "Content-Security-Policy": policy };
     if (path === undefined || (method !== "GET" && method !== "HEAD")) {
       response.writeHead(path === undefined ? 404 : 405, { ...headers, "Content-Type": "text/plain" }).end(path === undefined ? "not found\n" : "GET only\n");
       return;

@@ -3,8 +3,8 @@
  * `encodeProto` writes again; tensor bytes are views into the input, never copied.
  */
 
-import type protobuf from "protobufjs/light.js";
 import { OhemgenError } from "../support/errors.ts";
+import type { MessageType } from "./message-type.ts";
 import { hasField, type ModelProto } from "./messages.ts";
 import { MessageReader } from "./reader.ts";
 import { modelType } from "./schema.ts";
@@ -32,7 +32,7 @@ export function decodeProto(bytes: Uint8Array): ModelProto {
 }
 
 /** Decodes one message. @throws OhemgenError E101 with the place where the bytes stop making sense. */
-export function decodeMessage(type: protobuf.Type, bytes: Uint8Array): object {
+export function decodeMessage(type: MessageType, bytes: Uint8Array): object {
   const reader = new MessageReader(bytes);
   try {
     return type.decode(reader);

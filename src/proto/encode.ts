@@ -3,7 +3,7 @@
  * exactly, everything else gets a unique one near its hint. Equal models give equal bytes.
  */
 
-import protobuf from "protobufjs/light.js";
+import protobuf from "protobufjs/minimal.js";
 import type { Shape } from "../ir/dims.ts";
 import { dataTypeCode } from "../ir/dtype.ts";
 import type { Attribute, Attributes, FunctionBody, Graph, Model, Node, Value } from "../ir/graph.ts";
@@ -11,6 +11,7 @@ import { capturedValues } from "../ir/needed.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { assert, bug } from "../support/errors.ts";
 import { joinChunks } from "./codec.ts";
+import type { MessageType } from "./message-type.ts";
 import { attributeTypes, integerOf } from "./messages.ts";
 import { Names } from "./names.ts";
 import { NodeWriter } from "./node-writer.ts";
@@ -63,7 +64,7 @@ export function encodeModelChunks(model: Model, options: EncodeOptions = {}, beg
 /** Of ModelProto's field `graph`, which comes between the others: fields are in the order of their numbers. */
 const graphTag = (7 << 3) | wireTypes.bytes;
 
-function encoded(type: protobuf.Type, message: Message): Uint8Array[] {
+function encoded(type: MessageType, message: Message): Uint8Array[] {
   const writer = new MessageWriter();
   type.encode(message, writer);
   return writer.chunks();

@@ -3,7 +3,7 @@
  * numbers where exact, and the number of parsed items is bounded so that a small file cannot fill the memory.
  */
 
-import protobuf from "protobufjs/light.js";
+import protobuf from "protobufjs/minimal.js";
 
 /** A network of fifty thousand nodes, annotated by its exporter, has some four million fields. */
 const fieldLimit = 5_000_000;

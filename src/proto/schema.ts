@@ -3,7 +3,8 @@
  * format is listed with its number, so that nothing of a known file falls among the unknown fields.
  */
 
-import protobuf from "protobufjs/light.js";
+import { bug } from "../support/errors.ts";
+import { type Field, fieldOf, MessageType } from "./message-type.ts";
 
 /**
  * `name:type=number`, with `*` for repeated and `|` for members of one choice. Names
@@ -64,35 +65,25 @@ const messages: Readonly<Record<string, string>> = {
 
 const fieldPattern = /^(?<name>\w+):(?<type>\w+)(?<repeated>\*?)=(?<id>\d+)(?<choice>\|?)$/;
 
-function describe(text: string): protobuf.IType {
-  const fields: Record<string, protobuf.IField> = {};
-  const choice: string[] = [];
-  for (const part of text.split(" ")) {
-    const { name = "", type = "", repeated, id, choice: member } = fieldPattern.exec(part)?.groups ?? {};
-    fields[name] = { type, id: Number(id), ...(repeated === "*" ? { rule: "repeated" } : {}) };
-    if (member === "|") choice.push(name);
-  }
-  return { fields, edition: "proto2", ...(choice.length > 0 ? { oneofs: { choice: { oneof: choice } } } : {}) };
+function fieldsOf(text: string): Field[] {
+  return text.split(" ").map((part) => {
+    const { name = "", type = "", repeated, id, choice } = fieldPattern.exec(part)?.groups ?? {};
+    return fieldOf(name, type, Number(id), repeated === "*", choice === "|");
+  });
 }
 
-const root = protobuf.Root.fromJSON({
-  nested: Object.fromEntries(Object.entries(messages).map(([name, text]) => [name, describe(text)])),
-});
-root.resolveAll();
+const types = new Map<string, MessageType>();
+for (const [name, text] of Object.entries(messages)) types.set(name, new MessageType(name, fieldsOf(text), types));
 
-const types = root.nestedArray.filter((member) => member instanceof protobuf.Type);
-for (const type of types) {
-  // protobufjs would give each message an own empty array per list: many times its bytes in the file.
-  type.ctor = function message() {} as unknown as typeof type.ctor;
-}
+const typeNamed = (name: string): MessageType => types.get(name) ?? bug(`no message ${name}`);
 
 /** Types of the messages that are coded on their own. */
-export const modelType: protobuf.Type = root.lookupType("ModelProto");
-export const tensorType: protobuf.Type = root.lookupType("TensorProto");
-export const graphType: protobuf.Type = root.lookupType("GraphProto");
-export const nodeType: protobuf.Type = root.lookupType("NodeProto");
+export const modelType: MessageType = typeNamed("ModelProto");
+export const tensorType: MessageType = typeNamed("TensorProto");
+export const graphType: MessageType = typeNamed("GraphProto");
+export const nodeType: MessageType = typeNamed("NodeProto");
 
 /** Names of all message types and their fields with numbers, for conformance tests. */
 export function schemaFields(): Map<string, Map<string, number>> {
-  return new Map(types.map((type) => [type.name, new Map(type.fieldsArray.map((field) => [field.name, field.id]))]));
+  return new Map([...types.values()].map(({ name, fields }) => [name, new Map(fields.map((field) => [field.name, field.id]))]));
 }

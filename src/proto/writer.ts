@@ -3,7 +3,7 @@
  * pieces, so that weights are never copied while a model is put together.
  */
 
-import protobuf from "protobufjs/light.js";
+import protobuf from "protobufjs/minimal.js";
 
 /** Below this a copy costs less than a piece of its own. */
 const inlineLimit = 4096;
