@@ -129,21 +129,40 @@ export class MessageType {
     if (depth > deepest) throw new Error("max depth exceeded");
     const message = source as Message;
     for (const field of this.fields) {
-      const value = message[field.name];
-      if (value === undefined || value === null || !Object.hasOwn(message, field.name)) continue;
-      if (field.repeated) for (const item of value as unknown[]) this.write(writer, field, item, depth);
-      else this.write(writer, field, value, depth);
+      if (field.repeated) {
+        for (const item of (message[field.name] ?? emptyList) as unknown[]) this.write(writer, field, item, depth);
+      } else if (Object.hasOwn(message, field.name)) {
+        const value = message[field.name];
+        if (value !== undefined && value !== null) this.write(writer, field, value, depth);
+      }
     }
     if (Object.hasOwn(message, "$unknowns")) for (const bytes of message.$unknowns ?? []) writer.raw(bytes);
     return writer;
   }
 
   private write(writer: protobuf.Writer, field: Field, value: unknown, depth: number): void {
-    const head = writer.uint32((field.id << 3) | (this.wire[field.id] as number));
-    if (field.scalar === undefined)
-      this.typeOf(field)
-        .encode(value as object, head.fork(), depth + 1)
-        .ldelim();
-    else head[field.scalar](value as never);
+    writer.uint32((field.id << 3) | (this.wire[field.id] as number));
+    switch (field.scalar) {
+      case undefined:
+        this.typeOf(field)
+          .encode(value as object, writer.fork(), depth + 1)
+          .ldelim();
+        break;
+      case "string":
+        writer.string(value as string);
+        break;
+      case "int64":
+        writer.int64(value as number);
+        break;
+      case "int32":
+        writer.int32(value as number);
+        break;
+      case "bytes":
+        writer.bytes(value as Uint8Array);
+        break;
+      case "float":
+        writer.float(value as number);
+        break;
+    }
   }
 }
