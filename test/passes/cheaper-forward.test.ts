@@ -7,6 +7,7 @@ import type { Model, Value } from "../../src/ir/graph.ts";
 import { tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { finishModel } from "../../src/ops/finish.ts";
+import type { Provider } from "../../src/ops/provider.ts";
 import { inline } from "../../src/passes/inline.ts";
 import { randomStream } from "../../src/support/random.ts";
 import { floats, openSession, toRuntime } from "../run-graph.ts";
@@ -107,11 +108,11 @@ const single: Record<string, Source> = {
 };
 
 /** Value and gradients of a source, inlined with or without cheaper forms. */
-function graphOf({ inputs, build }: Source, cheaper: boolean): Model {
+function graphOf({ inputs, build }: Source, cheaper: boolean, provider: Provider = "any"): Model {
   const source = new OpBuilder();
   const given = inputs.map(({ name, dims, shape }) => source.input(name, "float32", shape ?? dims));
   const ends = build(source, given);
-  const op = new OpBuilder();
+  const op = new OpBuilder(provider);
   const values = inline(op, source.draft.nodes, new Map(given.map((value) => [value, value])), cheaper ? { cheaper: { ends } } : {});
   const results = ends.map((end) => values.get(end) as Value);
   const tape = op.draft.tape();
@@ -155,12 +156,15 @@ async function expectEqual(plain: Model, cheap: Model, source: Source): Promise<
 
 describe("cheaper forward forms agree with what they stand for:", () => {
   test.each(Object.entries(cases))("%s", async (_, source) => {
-    const [plain, cheap] = [graphOf(source, false), graphOf(source, true)];
-    // Phases are set side by side channel by channel.
-    const sideBySide = cheap.graph.nodes.filter(({ op, attributes }) => op === "ConvTranspose" && Number(attributes["group"]?.value) > 1);
-    expect(sideBySide.length).toBeGreaterThan(0);
-    expect(operators(cheap.graph.nodes)).not.toContain("Resize");
-    await expectEqual(plain, cheap, source);
+    const plain = graphOf(source, false);
+    for (const provider of ["any", "cpu"] as const) {
+      const cheap = graphOf(source, true, provider);
+      // How phases are set side by side: on the CPU channel by channel.
+      const grouped = cheap.graph.nodes.some(({ op, attributes }) => op === "ConvTranspose" && Number(attributes["group"]?.value) > 1);
+      expect([grouped, operators(cheap.graph.nodes).includes("DepthToSpace")]).toEqual([provider === "cpu", provider === "any"]);
+      expect(operators(cheap.graph.nodes)).not.toContain("Resize");
+      await expectEqual(plain, cheap, source);
+    }
   });
 
   test.each(Object.entries(single))("single pixels of %s", async (_, source) => {

@@ -36,6 +36,11 @@ function maxPoolByComparison(op: OpBuilder, axes: readonly WindowAxis[], channel
     return op.unsqueeze(part, [2]);
   });
   const maps = op.reshape(op.concat(parts, 2), op.concat([op.dim(dy, 0), op.ints([channels * parts.length]), op.shape(dy, 2)], 0));
+  const [width = 1] = axes.map((axis) => axis.size);
+  // Windows side by side need no sums; and a transposed convolution of one output a group is wrong on WebGPU (1.30).
+  if (axes.length === 2 && width > 1 && areSideBySide(axes) && axes.every((axis) => axis.size === width)) {
+    return restPadded(op, axes, x, op.emit("DepthToSpace", [maps], { blocksize: width, mode: "CRD" }));
+  }
   return overlaid(
     op,
     axes,
@@ -70,6 +75,9 @@ export function maxPoolGradient(op: OpBuilder, attributes: Attributes, attrs: Op
   return maxPoolByComparison(op, axesOf(attrs), channels, operands);
 }
 
+const areSideBySide = (axes: readonly WindowAxis[]): boolean =>
+  axes.every((axis) => axis.stride === axis.size && axis.dilation === 1 && axis.padBegin === 0 && axis.padEnd === 0);
+
 /** Windows side by side: every pixel lies in one, or behind the last one in none. */
 function repeatedOverWindows(op: OpBuilder, axes: readonly WindowAxis[], x: Value, share: Value): Value {
   const between = axes.map((_, i) => 3 + 2 * i);
@@ -87,7 +95,7 @@ export function averagePoolGradient(op: OpBuilder, attrs: OpAttributes<"AverageP
   // A window at the border divides by what it really sees; with ceil_mode it may reach beyond the pads as well.
   const varying = attrs.ceil_mode !== 0 || (!counted && axes.some((axis) => axis.padBegin > 0 || axis.padEnd > 0));
   const share = op.div(dy, varying ? windowCounts(op, axes, x, dy, counted) : sizes.reduce((a, b) => a * b, 1));
-  if (!varying && axes.every((axis) => axis.stride === axis.size && axis.dilation === 1 && axis.padBegin === 0 && axis.padEnd === 0)) {
+  if (!varying && areSideBySide(axes)) {
     return repeatedOverWindows(op, axes, x, share);
   }
   const channels = dimsOf(x)[1];
