@@ -201,8 +201,10 @@ function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readon
  * the vector once, where comparisons pass over it five times.
  */
 export function allFinite(op: OpBuilder, vector: Value): Value {
-  const zeros = op.constant(tensorOf("float32", [rowWidth, 1], new Float32Array(rowWidth)));
-  return elementsFinite(op, op.matmul(asRows(op, vector), zeros));
+  // A node, also where it could be a constant: folded, it would be the largest tensor of the file.
+  const sizes = op.ints([rowWidth, 1]);
+  const zeros = op.append("Expand", "", [op.scalar("float32", 0), sizes], {}, [{ dtype: "float32", shape: [rowWidth, 1] }]).outputs[0];
+  return elementsFinite(op, op.matmul(asRows(op, vector), zeros ?? bug("Expand without an output")));
 }
 
 /** The same of any float tensor, element by element: a sum could overflow. */
