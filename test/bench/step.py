@@ -7,7 +7,7 @@ steps above what the imports take, weights and state included, each side in a pr
     python test/bench/step.py [--networks a,b] [--modes ce,histogram,exact,tuned,checkpointed] [--forms] [--rounds 5] [--write]
 
 `--forms` measures other forms of PyTorch instead: batch normalization kept, and the network through torch.compile (which
-needs a C++ compiler). `--write` keeps the results in step.json or forms.json and the table in README.md.
+needs a C++ compiler) and prints them. `--write` keeps the results in step.json and the table in README.md.
 """
 
 import argparse
@@ -204,20 +204,10 @@ def measure(name, mode, model, folder, rounds):
     }
 
 
-def document(rows, rounds):
-    machine = {"cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__, "onnxruntime": ort.__version__}
-    return json.dumps({"machine": machine, "shape": SHAPE, "rounds": rounds, "rows": rows}, indent=1) + "\n"
-
-
-def write_forms(rows, rounds):
-    Path(__file__).with_name("forms.json").write_text(document(rows, rounds))
-    lines = ["| network | PyTorch, folded | not folded | torch.compile | graph |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {row['network']} | {row['folded_ms']:.0f} | {row['unfolded_ms']:.0f} | {row['compiled_ms']:.0f} | {row['graph_ms']:.0f} |" for row in rows]
-    readme.replace("forms", "\n".join(lines))
-
-
 def write(rows, rounds):
-    Path(__file__).with_name("step.json").write_text(document(rows, rounds))
+    machine = {"cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__, "onnxruntime": ort.__version__}
+    document = {"machine": machine, "shape": SHAPE, "rounds": rounds, "rows": rows}
+    Path(__file__).with_name("step.json").write_text(json.dumps(document, indent=1) + "\n")
     lines = ["| network | loss | PyTorch ms | graph ms | ratio | PyTorch MB | graph MB | ratio | session |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in rows:
         times = f"{row['torch_ms']:.0f} | {row['graph_ms']:.0f} | **{row['ratio']:.2f}**"
@@ -259,8 +249,8 @@ def main():
                     f"{name:22}{mode:11}{row['torch_ms']:9.0f}{row['graph_ms']:9.0f}{row['ratio']:7.2f}{row['torch_mb']:8.0f}{row['graph_mb']:8.0f}{row['memory_ratio']:7.2f}{row['session_s']:8.1f}s",
                     flush=True,
                 )
-    if given.write:
-        (write_forms if given.forms else write)(rows, given.rounds)
+    if given.write and not given.forms:
+        write(rows, given.rounds)
 
 
 main()
