@@ -10,6 +10,7 @@ import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { staticKernel } from "../ops/catalog/network.ts";
 import { type OpAttributes, schemaOf } from "../ops/catalog.ts";
 import { encodeAttributes, plainAttributes, withDefaults } from "../ops/define.ts";
+import { convolutionInBands } from "../ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, convAttributes, convGeometry } from "../ops/lowerings/conv-geometry.ts";
 import { givenScales, repeatFactors } from "../ops/lowerings/resize-gradient.ts";
 import { hasSubPixelForm, subPixelConvolution, type TransposedConvolution } from "../ops/lowerings/sub-pixel.ts";
@@ -154,6 +155,17 @@ function ofResized(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | un
   return op.sum([last, ...sums]);
 }
 
+/** The tape keeps the convolution as one node. */
+function inBands(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | undefined)[]): Value | undefined {
+  if (x === undefined || w === undefined || x.dtype !== "float32" || !isStatic(w.shape)) return undefined;
+  const geometry = convGeometry(attributesOf<"Conv">(node), w.shape.slice(2));
+  const value = convolutionInBands(op, geometry, { x, w, bias });
+  return (
+    value &&
+    op.draft.mean(value, { op: "Conv", domain: "", name: value.name, inputs: node.inputs.length > 2 ? [x, w, bias] : [x, w], attributes: node.attributes })
+  );
+}
+
 function joinedAgain(op: OpBuilder, parts: readonly Value[]): Value {
   return parts.length === 1 ? (parts[0] as Value) : op.concat(parts, 1);
 }
@@ -167,5 +179,5 @@ export function cheaperForward(op: OpBuilder, node: Node, inputs: readonly (Valu
   if (node.domain !== "" || op.provider === "cuda") return undefined;
   const scope = node.name === "" ? op : op.scope(node.name.replace(/^\/+/, ""));
   if (node.op === "ConvTranspose") return byPhases(scope, node, inputs);
-  return node.op === "Conv" ? ofResized(scope, node, inputs, readers) : undefined;
+  return node.op === "Conv" ? (ofResized(scope, node, inputs, readers) ?? inBands(scope, node, inputs)) : undefined;
 }

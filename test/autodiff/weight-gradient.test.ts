@@ -33,7 +33,7 @@ const settings: readonly Setting[] = convolution
     return { about: about as string, x, w, dy: [x[0] as number, w[0] as number, ...spatial], geometry: { axes, group } };
   });
 
-const methods: readonly WeightGradientMethod[] = ["product", "rows", "phases", "position", "columns", "grouped-convolution"];
+const methods: readonly WeightGradientMethod[] = ["product", "rows", "cropped", "phases", "position", "columns", "grouped-convolution"];
 
 function applies(method: WeightGradientMethod, { geometry: { axes, group }, w }: Setting): boolean {
   const unit = axes.every((axis) => axis.stride === 1);
@@ -42,6 +42,8 @@ function applies(method: WeightGradientMethod, { geometry: { axes, group }, w }:
       return unit && group === 1 && axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
     case "rows":
       return unit && axes.length === 2;
+    case "cropped":
+      return unit;
     case "phases":
       return axes.length === 2 && group === 1 && axes.every((axis) => axis.stride === axes[0]?.stride && axis.dilation === 1);
     case "columns":
@@ -82,6 +84,7 @@ function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: Arra
 const forms: Readonly<Record<WeightGradientMethod, readonly string[]>> = {
   product: ["static", "symbolic"],
   rows: ["static", "symbolic", "static in runs"],
+  cropped: ["static"],
   phases: ["static"],
   columns: ["static", "symbolic"],
   "grouped-convolution": ["static"],

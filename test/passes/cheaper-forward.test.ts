@@ -174,6 +174,23 @@ describe("cheaper forward forms agree with what they stand for:", () => {
     await expectEqual(plain, cheap, source);
   });
 
+  test("a dilated convolution whose windows reach far beyond a small map", async () => {
+    const source: Source = {
+      inputs: [
+        { name: "x", dims: [2, 160, 10, 30], shape: ["N", 160, 10, 30] },
+        { name: "w", dims: [192, 160, 3, 3] },
+        { name: "b", dims: [192] },
+      ],
+      build: (op, inputs) => [op.relu(op.emit("Conv", inputs, { dilations: [12, 6], pads: [12, 6, 12, 6] }))],
+    };
+    const [plain, cheap] = [graphOf(source, false), graphOf(source, true)];
+    const rows = (model: Model) => model.graph.nodes.filter(({ op }) => op === "Conv").map(({ inputs }) => inputs[1]?.shape?.[2]);
+    // Of the rows of the kernel, one lies inside; the file's own node stays where it is not the CPU that runs it.
+    expect(new Set(rows(cheap))).toEqual(new Set([1]));
+    expect(rows(graphOf(source, true, "cuda"))).toContain(3);
+    await expectEqual(plain, cheap, source);
+  });
+
   test("an enlarged image that something else reads stays", () => {
     const source: Source = {
       inputs: [

@@ -3,9 +3,10 @@
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { staticKernel } from "../../ops/catalog/network.ts";
-import { convGeometry, convolve } from "../../ops/lowerings/conv-geometry.ts";
+import { convGeometry } from "../../ops/lowerings/conv-geometry.ts";
 import { convInputGradient } from "../../ops/lowerings/conv-input-gradient.ts";
 import { convWeightGradient } from "../../ops/lowerings/conv-weight-gradient.ts";
+import { convolve } from "../../ops/lowerings/convolution.ts";
 import { bug } from "../../support/errors.ts";
 import { defineGradients } from "../registry.ts";
 

@@ -2,7 +2,6 @@
 
 import type { Value } from "../../ir/graph.ts";
 import { assert } from "../../support/errors.ts";
-import type { OpBuilder } from "../builder.ts";
 import { type WindowAttributes, windowAxes } from "../catalog/network.ts";
 
 export interface WindowAxis {
@@ -46,8 +45,4 @@ export function convAttributes({ axes, group }: ConvGeometry) {
     pads: [...axes.map((axis) => axis.padBegin), ...axes.map((axis) => axis.padEnd)],
     strides: axes.map((axis) => axis.stride),
   };
-}
-
-export function convolve(op: OpBuilder, geometry: ConvGeometry, x: Value, w: Value): Value {
-  return op.emit("Conv", [x, w], convAttributes(geometry));
 }

@@ -3,7 +3,8 @@
 import { addDims, type Dim, isStatic, mulDims, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { type ConvGeometry, type ConvOperands, convAttributes, convolve, extent } from "./conv-geometry.ts";
+import { type ConvGeometry, type ConvOperands, convAttributes, extent } from "./conv-geometry.ts";
+import { convolve } from "./convolution.ts";
 
 /**
  * `[M, C/g, k…]` as the weight of the convolution from dy to dx, `[C, M/g, k…]`: channels swapped inside each

@@ -4,12 +4,13 @@ import { isStatic } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
+import { croppedCost, weightGradientCropped } from "./conv-weight-cropped.ts";
 import { weightGradientByGroupedConvolution } from "./conv-weight-grouped.ts";
 import { weightGradientByPhases } from "./conv-weight-phases.ts";
 import { weightGradientByColumns, weightGradientByPosition } from "./conv-weight-position.ts";
-import { weightGradientByRows } from "./conv-weight-rows.ts";
+import { rowsCost, weightGradientByRows } from "./conv-weight-rows.ts";
 
-export type WeightGradientMethod = "product" | "rows" | "phases" | "position" | "columns" | "grouped-convolution";
+export type WeightGradientMethod = "product" | "rows" | "cropped" | "phases" | "position" | "columns" | "grouped-convolution";
 
 /** 1×1, stride 1, one group: dW = dY·Xᵀ over all pixels. */
 function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
@@ -26,14 +27,17 @@ function canUsePhases({ axes }: ConvGeometry, x: Value): boolean {
 
 /**
  * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for
- * stride 1, and for strides a grouped convolution (depthwise), columns (few channels) or one product per position.
+ * stride 1 (or products of what lies inside the image), and for strides a grouped convolution (depthwise), columns (few channels) or one product per position.
  */
-export function chooseWeightGradient({ axes, group }: ConvGeometry, { x, w }: ConvOperands): WeightGradientMethod {
+export function chooseWeightGradient({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): WeightGradientMethod {
   const [m, c] = dimsOf(w) as [number, number];
   const unit = axes.every((axis) => axis.stride === 1);
   const unpadded = axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
   if (unit && unpadded && group === 1) return "product";
-  if (axes.length === 2 && unit) return "rows";
+  if (axes.length === 2 && unit) {
+    const known = isStatic([...dimsOf(x).slice(2), ...dimsOf(dy).slice(2)]);
+    return known && croppedCost({ axes, group }, { x, w, dy }) < rowsCost({ axes, group }, { x, w, dy }) ? "cropped" : "rows";
+  }
   const depthwise = axes.length === 2 && c === 1 && m === group && isStatic(dimsOf(x));
   if (depthwise) return "grouped-convolution";
   if (group === 1 && axes.length === 2 && canUsePhases({ axes, group }, x)) return "phases";
@@ -55,6 +59,8 @@ export function convWeightGradient(
       return byProduct(op, operands);
     case "rows":
       return weightGradientByRows(op, geometry, { ...operands, weightDims: dimsOf(operands.w) as readonly number[] });
+    case "cropped":
+      return weightGradientCropped(op, geometry, operands);
     case "phases":
       return weightGradientByPhases(op, geometry, operands);
     case "columns":

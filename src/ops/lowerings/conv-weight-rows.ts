@@ -7,7 +7,8 @@
 import { addDims, type Dim, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import type { ConvGeometry, WindowAxis } from "./conv-geometry.ts";
+import { copyCost } from "./conv-bands.ts";
+import type { ConvGeometry, ConvOperands, WindowAxis } from "./conv-geometry.ts";
 
 /** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
 interface Side {
@@ -58,6 +59,18 @@ function stackedRows(op: OpBuilder, side: Side, group: number, rows: Value, run:
   }
   const shape = op.concat([op.dim(side.value, 0), op.ints([group, side.channels * shifts.count, -1])], 0);
   return op.reshape(stacked, shape);
+}
+
+/** Multiplications and copies, as multiplications, for one image. Spatial sizes have to be known. */
+export function rowsCost({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): number {
+  const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
+  const [m, perGroup] = dimsOf(w) as readonly number[] as [number, number];
+  const [height, width] = dimsOf(dy).slice(2) as [number, number];
+  const begins = Array.from({ length: horizontal.size }, (_, j) => horizontal.padBegin - j * horizontal.dilation);
+  const seen = begins.filter((begin) => begin < (dimsOf(x)[3] as number) && begin > -width).length;
+  const [larger, smaller] = [Math.max(m, perGroup * group), Math.min(m, perGroup * group)];
+  const copied = larger * (vertical.size > 1 ? vertical.size : 0) + smaller * (seen - 1);
+  return height * width * (m * perGroup * vertical.size * seen + copyCost * copied);
 }
 
 /** Bytes of stacked rows at once: what high resolution holds beside the activations. */

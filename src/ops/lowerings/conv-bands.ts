@@ -1,0 +1,159 @@
+/**
+ * A convolution in bands: where windows reach far beyond the image, as those of dilated kernels on small maps do, positions
+ * that see the same taps of the kernel are convolved together with those taps alone. No product with padding is made.
+ */
+
+import { isStatic } from "../../ir/dims.ts";
+import type { Value } from "../../ir/graph.ts";
+import { dimsOf, type OpBuilder } from "../builder.ts";
+import { type ConvGeometry, convAttributes, extent, type WindowAxis } from "./conv-geometry.ts";
+
+/** Half open. */
+export interface Interval {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Positions of the result along an axis with the taps that they see, the elements that those read, and padding left to them. */
+interface Band {
+  readonly positions: Interval;
+  readonly taps: Interval;
+  readonly elements: Interval;
+  readonly pads: readonly [number, number];
+}
+
+export const lengthOf = ({ begin, end }: Interval) => end - begin;
+const product = (numbers: readonly number[]) => numbers.reduce((all, each) => all * each, 1);
+const sum = (numbers: readonly number[]) => numbers.reduce((all, each) => all + each, 0);
+
+/** All choices of one item per list. */
+function combinations<T>(lists: readonly (readonly T[])[]): readonly (readonly T[])[] {
+  return lists.reduce<readonly (readonly T[])[]>((all, list) => all.flatMap((before) => list.map((item) => [...before, item])), [[]]);
+}
+
+const resultSize = (axis: WindowAxis, size: number) => size + axis.padBegin + axis.padEnd - extent(axis) + 1;
+
+/** Taps that lie inside an axis of `size` elements: position + tap·dilation - padBegin ∈ [0, size). */
+function tapsInside(axis: WindowAxis, size: number, position: number): Interval {
+  const start = position - axis.padBegin;
+  const begin = Math.max(0, Math.ceil(-start / axis.dilation));
+  return { begin, end: Math.max(begin, Math.min(axis.size, Math.floor((size - 1 - start) / axis.dilation) + 1)) };
+}
+
+/** The axis as one band, with its padding. */
+function wholeAxis(axis: WindowAxis, size: number): readonly Band[] {
+  const positions = { begin: 0, end: resultSize(axis, size) };
+  return [{ positions, taps: { begin: 0, end: axis.size }, elements: { begin: 0, end: size }, pads: [axis.padBegin, axis.padEnd] }];
+}
+
+/** The bands of an axis in order, without padding; they cover it. */
+function bandsOf(axis: WindowAxis, size: number): readonly Band[] {
+  const runs: { positions: Interval; taps: Interval }[] = [];
+  for (let at = 0; at < resultSize(axis, size); at++) {
+    const taps = tapsInside(axis, size, at);
+    const before = runs.at(-1);
+    if (before?.taps.begin === taps.begin && before.taps.end === taps.end) runs[runs.length - 1] = { taps, positions: { ...before.positions, end: at + 1 } };
+    else runs.push({ taps, positions: { begin: at, end: at + 1 } });
+  }
+  return runs.map(({ positions, taps }) => {
+    const begin = positions.begin + taps.begin * axis.dilation - axis.padBegin;
+    const end = positions.end + (taps.end - 1) * axis.dilation - axis.padBegin;
+    return { positions, taps, elements: { begin, end }, pads: [0, 0] };
+  });
+}
+
+/** What copying an element takes, in multiplications: it runs on one thread and waits for memory. */
+export const copyCost = 150;
+
+/** Multiplications and copies, as multiplications, for one image. */
+function costOf(sizes: readonly number[], kernel: readonly number[], [m, c]: readonly [number, number], axes: readonly (readonly Band[])[]): number {
+  const results = m * product(axes.map((bands) => sum(bands.map(({ positions }) => lengthOf(positions)))));
+  let multiplications = 0;
+  let copied = results * axes.filter((bands) => bands.length > 1).length;
+  for (const bands of combinations(axes)) {
+    const taps = product(bands.map((band) => lengthOf(band.taps)));
+    const elements = product(bands.map((band) => lengthOf(band.elements)));
+    multiplications += m * c * taps * product(bands.map(({ positions }) => lengthOf(positions)));
+    if (taps < product(kernel)) copied += m * c * taps;
+    if (elements < product(sizes)) copied += c * elements;
+  }
+  return multiplications + copyCost * copied;
+}
+
+/** Bands per axis. */
+export type BandForm = readonly (readonly Band[])[];
+
+/**
+ * Every axis whole or in bands; the first form is the convolution as it is. None where a stride is not 1, where a pad cuts, or
+ * where a position sees padding alone.
+ *
+ * @param sizes of the image, per spatial axis
+ */
+export function bandForms({ axes }: ConvGeometry, sizes: readonly number[]): readonly BandForm[] {
+  const along = axes.map((axis, i) => ({ axis, size: sizes[i] as number }));
+  if (along.some(({ axis, size }) => axis.stride !== 1 || axis.padBegin < 0 || axis.padEnd < 0 || resultSize(axis, size) <= 0)) return [];
+  const forms = along.map(({ axis, size }) => [wholeAxis(axis, size), bandsOf(axis, size)]);
+  return forms.some((form) => form[1]?.some(({ taps }) => lengthOf(taps) === 0)) ? [] : combinations(forms);
+}
+
+function cheapestForm(geometry: ConvGeometry, x: Value, w: Value): BandForm | undefined {
+  const sizes = dimsOf(x).slice(2);
+  const [m, c] = dimsOf(w);
+  if (geometry.group !== 1 || !isStatic(sizes) || typeof m !== "number" || typeof c !== "number") return undefined;
+  // A window that meets padding in a fifth of its positions at most meets it with less than a tenth of its taps.
+  if (geometry.axes.every(({ padBegin, padEnd }, i) => padBegin + padEnd <= (sizes[i] as number) / 5)) return undefined;
+  const kernel = geometry.axes.map(({ size }) => size);
+  const [whole, ...others] = bandForms(geometry, sizes).map((form) => ({ form, cost: costOf(sizes, kernel, [m, c], form) }));
+  if (whole === undefined) return undefined;
+  const best = others.reduce((least, each) => (each.cost < least.cost ? each : least), whole);
+  return best === whole ? undefined : best.form;
+}
+
+export interface ConvInputs {
+  readonly x: Value;
+  /** `[M, C/g, k…]` */
+  readonly w: Value;
+  /** `[M]` */
+  readonly bias?: Value | undefined;
+}
+
+/** The convolution in bands; `undefined` where it is no cheaper so. Spatial sizes have to be known. */
+export function convolutionInBands(op: OpBuilder, geometry: ConvGeometry, inputs: ConvInputs): Value | undefined {
+  const form = cheapestForm(geometry, inputs.x, inputs.w);
+  return form && convolveInForm(op, geometry, form, inputs);
+}
+
+/** The intervals of the spatial axes of a tensor. */
+export function cutOut(op: OpBuilder, value: Value, intervals: readonly Interval[]): Value {
+  const ranges = intervals.map(({ begin, end }, i) => ({ axis: i + 2, start: begin, end }));
+  const shorter = ranges.filter(({ axis, start, end }) => start > 0 || end !== dimsOf(value)[axis]);
+  return shorter.length === 0 ? value : op.slice(value, shorter);
+}
+
+/** @param form one of `bandForms` */
+export function convolveInForm(op: OpBuilder, geometry: ConvGeometry, form: BandForm, { x, w, bias }: ConvInputs): Value {
+  const one = (bands: readonly Band[]): Value => {
+    const part = cutOut(
+      op,
+      x,
+      bands.map(({ elements }) => elements),
+    );
+    const kernel = cutOut(
+      op,
+      w,
+      bands.map(({ taps }) => taps),
+    );
+    const axes = geometry.axes.map((axis, i) => {
+      const { taps, pads } = bands[i] as Band;
+      return { ...axis, size: lengthOf(taps), padBegin: pads[0], padEnd: pads[1] };
+    });
+    return op.emit("Conv", bias === undefined ? [part, kernel] : [part, kernel, bias], convAttributes({ ...geometry, axes }));
+  };
+  const joined = (chosen: readonly Band[]): Value => {
+    const bands = form[chosen.length];
+    if (bands === undefined) return one(chosen);
+    const parts = bands.map((band) => joined([...chosen, band]));
+    return parts.length === 1 ? (parts[0] as Value) : op.concat(parts, chosen.length + 2);
+  };
+  return joined([]);
+}
