@@ -136,7 +136,9 @@ export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups
     const factor = op.min(op.div(op.scalar("float32", settings.clipNorm), op.add(gradientNorm, 1e-6)), 1);
     gradient = op.mul(gradient, factor);
   }
-  return { state: nextState(op, settings, groups, { ...inputs, gradient }), gradientNorm };
+  // True wherever the gradient is finite: it makes the norm come first, and what that is made of is free during the update.
+  const finite = op.and(inputs.finite, op.greaterOrEqual(gradientNorm, 0));
+  return { state: nextState(op, settings, groups, { ...inputs, gradient, finite }), gradientNorm };
 }
 
 function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): State {
@@ -157,12 +159,20 @@ function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly 
 const segmentLength = 1 << 22;
 
 /**
+ * SGD with one rate and decay for all makes one vector on its way, which fits where the copy of the gradient for its norm
+ * was: cutting and joining pieces would take as long again. AdamW on 40 M parameters peaks a quarter lower in pieces.
+ */
+const isPlain = (settings: OptimizerSettings, groups: readonly UpdateGroup[]) =>
+  settings.kind === "sgd" &&
+  groups.every(({ learningRateFactor, weightDecay }) => learningRateFactor === groups[0]?.learningRateFactor && weightDecay === groups[0]?.weightDecay);
+
+/**
  * Long vectors piece by piece: what the update makes on its way then fits between what the backward pass has left behind,
  * where whole vectors would each take memory of their own.
  */
 function inSegments(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
   const total = inputs.gradient.shape?.[0];
-  if (typeof total !== "number" || total <= 2 * segmentLength) return updatedState(op, settings, groups, inputs);
+  if (typeof total !== "number" || total <= 2 * segmentLength || isPlain(settings, groups)) return updatedState(op, settings, groups, inputs);
   const cut = (vector: Value, begin: number, end: number) =>
     vector.shape?.[0] === total ? op.emit("Slice", [vector, op.ints([begin]), op.ints([end])]) : vector;
   const parts: Record<string, Value>[] = [];

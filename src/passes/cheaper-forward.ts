@@ -162,7 +162,13 @@ function inBands(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | unde
   const value = convolutionInBands(op, geometry, { x, w, bias });
   return (
     value &&
-    op.draft.mean(value, { op: "Conv", domain: "", name: value.name, inputs: node.inputs.length > 2 ? [x, w, bias] : [x, w], attributes: node.attributes })
+    op.draft.mean(value, {
+      op: "Conv",
+      domain: "",
+      name: node.name === "" ? value.name : node.name,
+      inputs: node.inputs.length > 2 ? [x, w, bias] : [x, w],
+      attributes: node.attributes,
+    })
   );
 }
 
