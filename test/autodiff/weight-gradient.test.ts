@@ -5,64 +5,16 @@ import { elementCount } from "../../src/ir/dims.ts";
 import type { Value } from "../../src/ir/graph.ts";
 import { tensorNumbers, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
-import { windowAxes } from "../../src/ops/catalog/network.ts";
-import type { ConvGeometry } from "../../src/ops/lowerings/conv-geometry.ts";
-import { extent } from "../../src/ops/lowerings/conv-geometry.ts";
-import { convWeightGradient, type WeightGradientMethod } from "../../src/ops/lowerings/conv-weight-gradient.ts";
+import { canCompute, convWeightGradient, type WeightGradientMethod, weightGradientMethods } from "../../src/ops/lowerings/conv-weight-gradient.ts";
 import { weightGradientByRows } from "../../src/ops/lowerings/conv-weight-rows.ts";
-import { convolution } from "./cases/convolution.ts";
+import { at, indices, type Setting, settings } from "./conv-settings.ts";
 import { between, randomFrom } from "./operands.ts";
 import { openModel, type Ran } from "./runtime.ts";
 
-interface Setting {
-  readonly about: string;
-  readonly x: readonly number[];
-  readonly w: readonly number[];
-  readonly dy: readonly number[];
-  readonly geometry: ConvGeometry;
+function applies(method: WeightGradientMethod, { geometry, x, w, dy }: Setting): boolean {
+  const value = (name: string, shape: readonly number[]): Value => ({ name, dtype: "float32", shape });
+  return canCompute(method, geometry, { x: value("x", x), w: value("w", w), dy: value("dy", dy) });
 }
-
-const settings: readonly Setting[] = convolution
-  .filter(({ op, attrs }) => op === "Conv" && attrs?.["auto_pad"] === undefined)
-  .map(({ about, inputs, attrs }) => {
-    const given = (attrs ?? {}) as Record<string, readonly number[]>;
-    const [x, w] = [inputs[0]?.dims as readonly number[], inputs[1]?.dims as readonly number[]];
-    const axes = windowAxes({ auto_pad: "NOTSET", dilations: given["dilations"], pads: given["pads"], strides: given["strides"] }, w.slice(2));
-    const spatial = axes.map((axis, i) => Math.floor(((x[i + 2] as number) + axis.padBegin + axis.padEnd - extent(axis)) / axis.stride) + 1);
-    const group = (attrs?.["group"] as number | undefined) ?? 1;
-    return { about: about as string, x, w, dy: [x[0] as number, w[0] as number, ...spatial], geometry: { axes, group } };
-  });
-
-const methods: readonly WeightGradientMethod[] = ["product", "rows", "cropped", "phases", "position", "columns", "grouped-convolution"];
-
-function applies(method: WeightGradientMethod, { geometry: { axes, group }, w }: Setting): boolean {
-  const unit = axes.every((axis) => axis.stride === 1);
-  switch (method) {
-    case "product":
-      return unit && group === 1 && axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
-    case "rows":
-      return unit && axes.length === 2;
-    case "cropped":
-      return unit;
-    case "phases":
-      return axes.length === 2 && group === 1 && axes.every((axis) => axis.stride === axes[0]?.stride && axis.dilation === 1);
-    case "columns":
-      return group === 1;
-    case "grouped-convolution":
-      return w[1] === 1 && w[0] === group;
-    case "position":
-      return true;
-  }
-}
-
-/** All index tuples below `dims`. */
-function* indices(dims: readonly number[]): Generator<number[]> {
-  const [first, ...rest] = dims;
-  if (first === undefined) yield [];
-  else for (let i = 0; i < first; i++) for (const tail of indices(rest)) yield [i, ...tail];
-}
-
-const at = (dims: readonly number[], index: readonly number[]) => dims.reduce((flat, dim, i) => flat * dim + (index[i] as number), 0);
 
 /** dW[m,c,k] = Σ over n and windows o of dy[n,m,o]·x[n, g·C/G + c, o·s + k·d - p], by definition, in float64. */
 function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
@@ -91,7 +43,7 @@ const forms: Readonly<Record<WeightGradientMethod, readonly string[]>> = {
   position: ["static", "symbolic"],
 };
 
-for (const method of methods) {
+for (const method of weightGradientMethods) {
   describe(method, () => {
     for (const setting of settings.filter((candidate) => applies(method, candidate))) {
       for (const form of forms[method]) {

@@ -66,9 +66,21 @@ function byTransposedConvolution(op: OpBuilder, geometry: ConvGeometry, { x, w, 
   return op.append("Slice", "", cut, {}, [{ dtype: x.dtype, shape: x.shape }]).outputs[0] as Value;
 }
 
-/** Chooses by shape: see the table of convolution gradients in the benchmarks. */
-export function convInputGradient(op: OpBuilder, geometry: ConvGeometry, operands: ConvOperands): Value {
-  const unit = geometry.axes.every((axis) => axis.stride === 1);
-  const fits = geometry.axes.every((axis) => axis.padBegin < extent(axis) && axis.padEnd < extent(axis));
-  return unit && fits ? byConvolution(op, geometry, operands) : byTransposedConvolution(op, geometry, operands);
+export const inputGradientMethods = ["convolution", "transposed convolution"] as const;
+
+export type InputGradientMethod = (typeof inputGradientMethods)[number];
+
+/** Stride 1 and pads that no window lies in alone: each element of dx is then seen by a turned window over dy. */
+export function isConvolutionOfTurned({ axes }: ConvGeometry): boolean {
+  return axes.every((axis) => axis.stride === 1 && axis.padBegin < extent(axis) && axis.padEnd < extent(axis));
+}
+
+/** @param method by default the cheapest that exists, after the table of lowerings in the benchmarks */
+export function convInputGradient(
+  op: OpBuilder,
+  geometry: ConvGeometry,
+  operands: ConvOperands,
+  method: InputGradientMethod = isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution",
+): Value {
+  return method === "convolution" ? byConvolution(op, geometry, operands) : byTransposedConvolution(op, geometry, operands);
 }

@@ -10,7 +10,9 @@ import { weightGradientByPhases } from "./conv-weight-phases.ts";
 import { weightGradientByColumns, weightGradientByPosition } from "./conv-weight-position.ts";
 import { rowsCost, weightGradientByRows } from "./conv-weight-rows.ts";
 
-export type WeightGradientMethod = "product" | "rows" | "cropped" | "phases" | "position" | "columns" | "grouped-convolution";
+export const weightGradientMethods = ["product", "rows", "cropped", "phases", "columns", "grouped-convolution", "position"] as const;
+
+export type WeightGradientMethod = (typeof weightGradientMethods)[number];
 
 /** 1×1, stride 1, one group: dW = dY·Xᵀ over all pixels. */
 function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
@@ -20,28 +22,40 @@ function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
   return op.reshapeLike(op.reduceSum(product, [0]), w);
 }
 
-function canUsePhases({ axes }: ConvGeometry, x: Value): boolean {
-  const [stride] = axes.map((axis) => axis.stride);
-  return isStatic(dimsOf(x).slice(2)) && axes.every((axis) => axis.stride === stride && axis.dilation === 1 && axis.size > 1);
+/** Whether a method computes the gradient of such a convolution; which are worth it is another question. */
+export function canCompute(method: WeightGradientMethod, { axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): boolean {
+  const unit = axes.every((axis) => axis.stride === 1);
+  const known = isStatic([...dimsOf(x).slice(2), ...dimsOf(dy).slice(2)]);
+  switch (method) {
+    case "product":
+      return unit && group === 1 && axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
+    case "rows":
+      return unit && axes.length === 2;
+    case "cropped":
+      return unit && known;
+    case "phases":
+      return known && group === 1 && axes.length === 2 && axes.every((axis) => axis.stride === axes[0]?.stride && axis.dilation === 1);
+    case "columns":
+      return group === 1;
+    case "grouped-convolution":
+      return dimsOf(w)[1] === 1 && dimsOf(w)[0] === group && isStatic(dimsOf(x)) && known;
+    case "position":
+      return true;
+  }
 }
 
 /**
  * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for
  * stride 1 (or products of what lies inside the image), and for strides a grouped convolution (depthwise), columns (few channels) or one product per position.
  */
-export function chooseWeightGradient({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): WeightGradientMethod {
-  const [m, c] = dimsOf(w) as [number, number];
-  const unit = axes.every((axis) => axis.stride === 1);
-  const unpadded = axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
-  if (unit && unpadded && group === 1) return "product";
-  if (axes.length === 2 && unit) {
-    const known = isStatic([...dimsOf(x).slice(2), ...dimsOf(dy).slice(2)]);
-    return known && croppedCost({ axes, group }, { x, w, dy }) < rowsCost({ axes, group }, { x, w, dy }) ? "cropped" : "rows";
-  }
-  const depthwise = axes.length === 2 && c === 1 && m === group && isStatic(dimsOf(x));
-  if (depthwise) return "grouped-convolution";
-  if (group === 1 && axes.length === 2 && canUsePhases({ axes, group }, x)) return "phases";
-  return group === 1 && c <= 8 ? "columns" : "position";
+export function chooseWeightGradient(geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
+  const { axes } = geometry;
+  const can = (method: WeightGradientMethod) => canCompute(method, geometry, operands);
+  if (can("product")) return "product";
+  if (can("rows")) return can("cropped") && croppedCost(geometry, operands) < rowsCost(geometry, operands) ? "cropped" : "rows";
+  if (axes.length === 2 && can("grouped-convolution")) return "grouped-convolution";
+  if (can("phases") && axes.every(({ size }) => size > 1)) return "phases";
+  return can("columns") && Number(dimsOf(operands.w)[1]) <= 8 ? "columns" : "position";
 }
 
 /**
