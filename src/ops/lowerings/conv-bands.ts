@@ -96,7 +96,8 @@ export function bandForms({ axes }: ConvGeometry, sizes: readonly number[]): rea
   return forms.some((form) => form[1]?.some(({ taps }) => lengthOf(taps) === 0)) ? [] : combinations(forms);
 }
 
-function cheapestForm(geometry: ConvGeometry, x: Value, w: Value): BandForm | undefined {
+/** The form that costs least; `undefined` where that is the convolution as it is. */
+export function cheapestForm(geometry: ConvGeometry, { x, w }: Pick<ConvInputs, "x" | "w">): BandForm | undefined {
   const sizes = dimsOf(x).slice(2);
   const [m, c] = dimsOf(w);
   if (geometry.group !== 1 || !isStatic(sizes) || typeof m !== "number" || typeof c !== "number") return undefined;
@@ -119,7 +120,7 @@ export interface ConvInputs {
 
 /** The convolution in bands; `undefined` where it is no cheaper so. Spatial sizes have to be known. */
 export function convolutionInBands(op: OpBuilder, geometry: ConvGeometry, inputs: ConvInputs): Value | undefined {
-  const form = cheapestForm(geometry, inputs.x, inputs.w);
+  const form = cheapestForm(geometry, inputs);
   return form && convolveInForm(op, geometry, form, inputs);
 }
 
