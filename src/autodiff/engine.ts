@@ -10,6 +10,7 @@ import type { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp, type OpAttributes, type OpName, schemaOf } from "../ops/catalog.ts";
 import { plainAttributes, withDefaults } from "../ops/define.ts";
 import { OhemgenError } from "../support/errors.ts";
+import { ordering } from "./order.ts";
 import { recomputation } from "./recompute.ts";
 import { type GradientRule, nonDifferentiable, type RuleContext } from "./registry.ts";
 import { gradients } from "./rules.ts";
@@ -119,30 +120,24 @@ export function differentiate(
     return arriving.get(value)?.[0];
   };
   const isWanted = new Set(wanted);
-  const order = op.scope("grad/order");
+  const { after, zero, finish } = ordering(op.scope("grad/order"), nodes, wanted);
   const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
   const readAgain = secondReadings(options.readAgain ?? new Map());
-  // What is finished since a node last waited, else what that waited for.
-  let [finished, awaited]: [Value[], readonly Value[]] = [[], []];
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
     if (dys.every((dy) => dy === undefined)) continue;
     const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
-    const zero = () => {
-      if (finished.length > 0) [finished, awaited] = [[], finished];
-      return zeroAfter(order, awaited);
-    };
     const recalled = (value: Value | undefined) => value && (readAgain(value) ?? recall(value, zero));
     const seen = { ...node, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled) };
-    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after: (...gradients) => zeroAfter(order, gradients), zero };
+    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after, zero };
     const parts = atNode(node, () => rule(context));
     node.inputs.forEach((value, i) => {
       const part = parts[i];
       if (value === undefined || part === undefined || !needs(i)) return;
       const reduced = unbroadcast(scope, part, value);
-      if (isWanted.has(value)) finished.push(reduced);
+      if (isWanted.has(value)) finish(reduced, node);
       const list = arriving.get(value);
       if (list === undefined) arriving.set(value, [reduced]);
       else list.push(reduced);
@@ -179,18 +174,6 @@ function atNode<T>(node: Node, action: () => T): T {
     const { code, hint } = error;
     throw new OhemgenError(error.message, { code, where: `node ${node.name || node.op}`, ...(hint === undefined ? {} : { hint }), cause: error });
   }
-}
-
-/**
- * A zero that depends on gradients, min(Σ|g|, 0) over one element of each, which no optimizer folds. It orders the backward
- * pass by data dependency, the only order the runtime keeps: each layer's activations, and its dy, are free before the
- * next needs its own.
- */
-function zeroAfter(op: OpBuilder, gradients: readonly Value[]): Value {
-  const elements = gradients
-    .filter(({ dtype }) => dtype === "float32")
-    .map((gradient) => op.abs(op.slice(op.reshape(gradient, [-1]), [{ axis: 0, start: 0, end: 1 }])));
-  return elements.length === 0 ? op.scalar("float32", 0) : op.reshape(op.min(op.sum(elements), 0), []);
 }
 
 function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "after" | "zero"> {

@@ -125,16 +125,22 @@ export function scaleDim(a: Dim, factor: number): Dim {
 }
 
 export function isStatic(shape: Shape | undefined): shape is readonly number[] {
-  return shape?.every((dim) => typeof dim === "number") ?? false;
+  if (shape === undefined) return false;
+  for (const dim of shape) if (typeof dim !== "number") return false;
+  return true;
 }
 
 export function sameShape(a: Shape | undefined, b: Shape | undefined): boolean {
-  return a !== undefined && b !== undefined && a.length === b.length && a.every((dim, i) => dim === b[i]);
+  if (a === undefined || b === undefined || a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Number of elements of a static shape. */
 export function elementCount(dims: readonly number[]): number {
-  return dims.reduce((product, dim) => product * dim, 1);
+  let product = 1;
+  for (const dim of dims) product *= dim;
+  return product;
 }
 
 export function shapeText(shape: Shape | undefined): string {

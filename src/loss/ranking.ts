@@ -51,11 +51,8 @@ export function selectHard(op: OpBuilder, ranked: Value, labels: Labels, options
   const valid = perImage ? countPixels(op, labels.validMask, grid, true) : labels.validCount;
   const threshold = cutOf(op, rows, valid, labels, options);
   const tau = perImage ? op.unsqueeze(threshold, [1, 2]) : threshold;
-  const compare = {
-    exclude: ascending ? op.less : op.greater,
-    include: ascending ? op.lessOrEqual : op.greaterOrEqual,
-  }[options.atCut];
-  const mask = op.cast(compare(comparable, tau), "float32");
+  const compare = { exclude: ascending ? "Less" : "Greater", include: ascending ? "LessOrEqual" : "GreaterOrEqual" } as const;
+  const mask = op.cast(op.emit(compare[options.atCut], [comparable, tau]), "float32");
   return { mask, count: countPixels(op, mask, grid, false), threshold: perImage ? threshold : op.reshape(threshold, []) };
 }
 

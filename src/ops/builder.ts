@@ -1,46 +1,20 @@
 /**
- * The typed op builder: one method per operator, constants promoted to their partner's type, names scoped.
- * Every node emitted has its output types inferred, is folded if its inputs are constant and shared if it exists.
+ * The typed op builder: one method per operator, constants promoted to their partner's type. Methods, not functions of
+ * each instance: there is a builder for every scope, and a scope for every node of a model.
  */
 
-import { type Dim, isStatic, type Shape } from "../ir/dims.ts";
-import { type DataType, dataTypeCode, isFloat } from "../ir/dtype.ts";
-import type { Attributes, Node, Value } from "../ir/graph.ts";
-import { type Tensor, tensorOf } from "../ir/tensor.ts";
-import { assert, bug, OhemgenError } from "../support/errors.ts";
-import { type catalog, type OpName, schemaOf } from "./catalog.ts";
-import { Constants } from "./constants.ts";
-import { type AttributeArguments, type OutputType, withDefaults } from "./define.ts";
+import { type Dim, isStatic } from "../ir/dims.ts";
+import { type DataType, dataTypeCode } from "../ir/dtype.ts";
+import type { Value } from "../ir/graph.ts";
+import { bug, OhemgenError } from "../support/errors.ts";
+import { withoutUnits } from "./catalog/reduction.ts";
 import { Draft } from "./draft.ts";
-import { evaluate } from "./fold.ts";
-import type { Provider } from "./provider.ts";
-import { simplify } from "./simplify.ts";
+import { Emitter } from "./emitter.ts";
 
 /** A value, or a number that takes the type of the value it meets. */
 export type Operand = Value | number;
 
-export interface EmitOptions {
-  /** Number of outputs (default 1). */
-  readonly outputs?: number;
-  /** Names to prefer for node and outputs; the scope is not prepended. */
-  readonly names?: { readonly node?: string; readonly outputs?: readonly string[] };
-}
-
-export class OpBuilder {
-  /** Which runtime provider the lowerings are chosen for. */
-  readonly provider: Provider;
-  readonly draft: Draft;
-  private readonly prefix: string;
-  private readonly constants: Constants;
-  private readonly hints = new Map<string, string>();
-
-  constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Constants()) {
-    this.provider = provider;
-    this.draft = draft;
-    this.prefix = prefix;
-    this.constants = constants;
-  }
-
+export class OpBuilder extends Emitter {
   /** The same graph, with names below `name/`. */
   scope(name: string): OpBuilder {
     return new OpBuilder(this.provider, this.draft, `${this.prefix}${name}/`, this.constants);
@@ -49,98 +23,6 @@ export class OpBuilder {
   /** A graph of its own for the body of an `If`, with names below `name/`. */
   subgraph(name: string): OpBuilder {
     return new OpBuilder(this.provider, new Draft(), `${name}/`);
-  }
-
-  /** A graph input. */
-  input(name: string, dtype: DataType, shape: Shape): Value {
-    return { name, dtype, shape };
-  }
-
-  constant(tensor: Tensor, name = this.hint("constant")): Value {
-    return this.constants.tensor(tensor, name);
-  }
-
-  scalar(dtype: DataType, value: number): Value {
-    return this.constants.scalar(dtype, value, this.hint("constant"));
-  }
-
-  /** An int64 vector. */
-  ints(values: readonly number[]): Value {
-    return this.constants.ints(values, this.hint("constant"));
-  }
-
-  /** Emits a node of any known operator; returns all its outputs. */
-  emitAll<K extends OpName>(
-    op: K,
-    inputs: readonly (Value | undefined)[],
-    attrs: AttributeArguments<(typeof catalog)[K]["attrs"]> = {},
-    options: EmitOptions = {},
-  ): readonly Value[] {
-    const count = options.outputs ?? 1;
-    const schema = schemaOf(op);
-    const given = attrs as Readonly<Record<string, unknown>>;
-    const complete = withDefaults(schema.attrs, given);
-    const types = schema.infer({ op, x: inputs, attrs: complete, outputs: count, fresh: this.draft.fresh }).slice(0, count);
-    assert(types.length === count, `${op} has ${types.length} outputs, ${count} were asked for`);
-    if (count === 1) {
-      const [type] = types as [OutputType];
-      const known = this.withoutNode(op, inputs, complete, type);
-      if (known !== undefined) return [known];
-      const simpler = simplify(op, { x: inputs, attrs: given, type, producer: this.draft.producer });
-      if (simpler !== undefined) {
-        return "value" in simpler ? [simpler.value] : this.emitAll(op, simpler.inputs, simpler.attrs as typeof attrs, options);
-      }
-    }
-    const attributes = this.draft.attributes(op, schema.attrs, given);
-    return this.append(op, "", inputs, attributes, types, options).outputs.map((value) => value ?? bug("an output without a value"));
-  }
-
-  /** The first output of a node. */
-  emit<K extends OpName>(
-    op: K,
-    inputs: readonly (Value | undefined)[],
-    attrs: AttributeArguments<(typeof catalog)[K]["attrs"]> = {},
-    options: EmitOptions = {},
-  ): Value {
-    return this.emitAll(op, inputs, attrs, options)[0] ?? bug(`${op} without an output`);
-  }
-
-  /** Emits a node whose types the caller knows: operators outside the catalog, subgraphs. */
-  append(
-    op: string,
-    domain: string,
-    inputs: readonly (Value | undefined)[],
-    attributes: Attributes,
-    types: readonly (OutputType | undefined)[],
-    options: EmitOptions = {},
-  ): Node {
-    let last = inputs.length;
-    while (last > 0 && inputs[last - 1] === undefined) last -= 1;
-    const trimmed = last === inputs.length ? inputs : inputs.slice(0, last);
-    const given = options.names;
-    const name = given?.node ?? this.hint(op);
-    const named = (i: number) => given?.outputs?.[i] ?? (i > 0 ? `${name}_output${i}` : given === undefined ? this.hint(`${op}_output`) : `${name}_output`);
-    return this.draft.emit({ op, domain, name, inputs: trimmed, attributes }, types, named);
-  }
-
-  /** A name below the scope, the same string every time: it is hashed once for all nodes that ask for it. */
-  private hint(name: string): string {
-    const known = this.hints.get(name);
-    if (known !== undefined) return known;
-    const hint = `${this.prefix}${name}`;
-    this.hints.set(name, hint);
-    return hint;
-  }
-
-  /** A constant with the result, where the result is known now. */
-  private withoutNode(op: string, inputs: readonly (Value | undefined)[], attrs: Readonly<Record<string, unknown>>, type: OutputType): Value | undefined {
-    const { content, shape, dtype } = type;
-    if (content?.every((dim) => typeof dim === "number") && isStatic(shape) && !isFloat(dtype)) {
-      if (dtype === "int64" && shape.length === 1) return this.ints(content as readonly number[]);
-      return this.constant(tensorOf(dtype, shape, content as readonly number[]));
-    }
-    const folded = evaluate(op, inputs, attrs, [type]);
-    return folded === undefined ? undefined : this.constant(folded);
   }
 
   private pair(a: Operand, b: Operand): [Value, Value] {
@@ -157,39 +39,93 @@ export class OpBuilder {
     return this.emit(op, this.pair(a, b));
   }
 
-  add = (a: Operand, b: Operand): Value => this.binary("Add", a, b);
-  sub = (a: Operand, b: Operand): Value => this.binary("Sub", a, b);
-  mul = (a: Operand, b: Operand): Value => this.binary("Mul", a, b);
-  div = (a: Operand, b: Operand): Value => this.binary("Div", a, b);
-  pow = (a: Operand, b: Operand): Value => this.binary("Pow", a, b);
-  max = (a: Operand, b: Operand): Value => this.binary("Max", a, b);
-  min = (a: Operand, b: Operand): Value => this.binary("Min", a, b);
-  equal = (a: Operand, b: Operand): Value => this.binary("Equal", a, b);
-  greater = (a: Operand, b: Operand): Value => this.binary("Greater", a, b);
-  greaterOrEqual = (a: Operand, b: Operand): Value => this.binary("GreaterOrEqual", a, b);
-  less = (a: Operand, b: Operand): Value => this.binary("Less", a, b);
-  lessOrEqual = (a: Operand, b: Operand): Value => this.binary("LessOrEqual", a, b);
-  and = (a: Value, b: Value): Value => this.emit("And", [a, b]);
-  or = (a: Value, b: Value): Value => this.emit("Or", [a, b]);
-  not = (x: Value): Value => this.emit("Not", [x]);
-  abs = (x: Value): Value => this.emit("Abs", [x]);
-  neg = (x: Value): Value => this.emit("Neg", [x]);
-  exp = (x: Value): Value => this.emit("Exp", [x]);
-  log = (x: Value): Value => this.emit("Log", [x]);
-  sqrt = (x: Value): Value => this.emit("Sqrt", [x]);
-  floor = (x: Value): Value => this.emit("Floor", [x]);
-  relu = (x: Value): Value => this.emit("Relu", [x]);
-  sigmoid = (x: Value): Value => this.emit("Sigmoid", [x]);
-  tanh = (x: Value): Value => this.emit("Tanh", [x]);
-  reciprocal = (x: Value): Value => this.emit("Reciprocal", [x]);
-  isNaN = (x: Value): Value => this.emit("IsNaN", [x]);
+  add(a: Operand, b: Operand): Value {
+    return this.binary("Add", a, b);
+  }
+  sub(a: Operand, b: Operand): Value {
+    return this.binary("Sub", a, b);
+  }
+  mul(a: Operand, b: Operand): Value {
+    return this.binary("Mul", a, b);
+  }
+  div(a: Operand, b: Operand): Value {
+    return this.binary("Div", a, b);
+  }
+  pow(a: Operand, b: Operand): Value {
+    return this.binary("Pow", a, b);
+  }
+  max(a: Operand, b: Operand): Value {
+    return this.binary("Max", a, b);
+  }
+  min(a: Operand, b: Operand): Value {
+    return this.binary("Min", a, b);
+  }
+  equal(a: Operand, b: Operand): Value {
+    return this.binary("Equal", a, b);
+  }
+  greater(a: Operand, b: Operand): Value {
+    return this.binary("Greater", a, b);
+  }
+  greaterOrEqual(a: Operand, b: Operand): Value {
+    return this.binary("GreaterOrEqual", a, b);
+  }
+  less(a: Operand, b: Operand): Value {
+    return this.binary("Less", a, b);
+  }
+  lessOrEqual(a: Operand, b: Operand): Value {
+    return this.binary("LessOrEqual", a, b);
+  }
+  and(a: Value, b: Value): Value {
+    return this.emit("And", [a, b]);
+  }
+  or(a: Value, b: Value): Value {
+    return this.emit("Or", [a, b]);
+  }
+  not(x: Value): Value {
+    return this.emit("Not", [x]);
+  }
+  abs(x: Value): Value {
+    return this.emit("Abs", [x]);
+  }
+  neg(x: Value): Value {
+    return this.emit("Neg", [x]);
+  }
+  exp(x: Value): Value {
+    return this.emit("Exp", [x]);
+  }
+  log(x: Value): Value {
+    return this.emit("Log", [x]);
+  }
+  sqrt(x: Value): Value {
+    return this.emit("Sqrt", [x]);
+  }
+  floor(x: Value): Value {
+    return this.emit("Floor", [x]);
+  }
+  relu(x: Value): Value {
+    return this.emit("Relu", [x]);
+  }
+  sigmoid(x: Value): Value {
+    return this.emit("Sigmoid", [x]);
+  }
+  tanh(x: Value): Value {
+    return this.emit("Tanh", [x]);
+  }
+  reciprocal(x: Value): Value {
+    return this.emit("Reciprocal", [x]);
+  }
+  isNaN(x: Value): Value {
+    return this.emit("IsNaN", [x]);
+  }
 
   where(condition: Value, a: Operand, b: Operand): Value {
     const [x, y] = this.pair(a, b);
     return this.emit("Where", [condition, x, y]);
   }
 
-  cast = (x: Value, to: DataType): Value => this.emit("Cast", [x], { to: dataTypeCode(to) });
+  cast(x: Value, to: DataType): Value {
+    return this.emit("Cast", [x], { to: dataTypeCode(to) });
+  }
 
   /** Sum of one or more values. */
   sum(values: readonly Value[]): Value {
@@ -197,7 +133,9 @@ export class OpBuilder {
     return rest.reduce<Value>((a, b) => this.add(a, b), first ?? bug("a sum of nothing"));
   }
 
-  matmul = (a: Value, b: Value): Value => this.emit("MatMul", [a, b]);
+  matmul(a: Value, b: Value): Value {
+    return this.emit("MatMul", [a, b]);
+  }
 
   /** `shape`: sizes (-1 for the rest) or an int64 vector. */
   reshape(x: Value, shape: readonly number[] | Value): Value {
@@ -211,11 +149,19 @@ export class OpBuilder {
     return isStatic(like.shape) ? this.reshape(x, like.shape) : this.reshape(x, this.shape(like));
   }
 
-  transpose = (x: Value, perm: readonly number[]): Value => this.emit("Transpose", [x], { perm });
-  squeeze = (x: Value, axes: readonly number[]): Value => this.emit("Squeeze", [x, this.ints(axes)]);
-  unsqueeze = (x: Value, axes: readonly number[]): Value => this.emit("Unsqueeze", [x, this.ints(axes)]);
+  transpose(x: Value, perm: readonly number[]): Value {
+    return this.emit("Transpose", [x], { perm });
+  }
+  squeeze(x: Value, axes: readonly number[]): Value {
+    return this.emit("Squeeze", [x, this.ints(axes)]);
+  }
+  unsqueeze(x: Value, axes: readonly number[]): Value {
+    return this.emit("Unsqueeze", [x, this.ints(axes)]);
+  }
 
-  concat = (values: readonly Value[], axis: number): Value => this.emit("Concat", values, { axis });
+  concat(values: readonly Value[], axis: number): Value {
+    return this.emit("Concat", values, { axis });
+  }
 
   /** Equal or given parts along an axis. */
   split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
@@ -230,8 +176,12 @@ export class OpBuilder {
     return this.emit("Slice", steps.every((step) => step === 1) ? inputs : [...inputs, this.ints(steps)]);
   }
 
-  gather = (x: Value, indices: Value, axis: number): Value => this.emit("Gather", [x, indices], { axis });
-  expand = (x: Value, shape: Value): Value => this.emit("Expand", [x, shape]);
+  gather(x: Value, indices: Value, axis: number): Value {
+    return this.emit("Gather", [x, indices], { axis });
+  }
+  expand(x: Value, shape: Value): Value {
+    return this.emit("Expand", [x, shape]);
+  }
 
   /** Repeats `x` to the shape of `like`. */
   expandLike(x: Value, like: Value): Value {
@@ -266,17 +216,31 @@ export class OpBuilder {
     keepdims: boolean,
   ): Value {
     if (axes?.length === 0) return op === "ReduceSumSquare" ? this.mul(x, x) : x;
+    const rest = axes === undefined || op === "ReduceSumSquare" ? undefined : withoutUnits(x.shape, axes);
+    if (rest !== undefined) return keepdims ? x : this.reshape(x, rest);
     const inputs = axes === undefined ? [x] : [x, this.ints(axes)];
     return this.emit(op, inputs, { keepdims: keepdims ? 1 : 0 });
   }
 
-  reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceSum", x, axes, keepdims);
-  reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMax", x, axes, keepdims);
-  reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMin", x, axes, keepdims);
-  reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceMean", x, axes, keepdims);
-  reduceSumSquare = (x: Value, axes?: readonly number[], keepdims = false): Value => this.reduce("ReduceSumSquare", x, axes, keepdims);
+  reduceSum(x: Value, axes?: readonly number[], keepdims = false): Value {
+    return this.reduce("ReduceSum", x, axes, keepdims);
+  }
+  reduceMax(x: Value, axes?: readonly number[], keepdims = false): Value {
+    return this.reduce("ReduceMax", x, axes, keepdims);
+  }
+  reduceMin(x: Value, axes?: readonly number[], keepdims = false): Value {
+    return this.reduce("ReduceMin", x, axes, keepdims);
+  }
+  reduceMean(x: Value, axes?: readonly number[], keepdims = false): Value {
+    return this.reduce("ReduceMean", x, axes, keepdims);
+  }
+  reduceSumSquare(x: Value, axes?: readonly number[], keepdims = false): Value {
+    return this.reduce("ReduceSumSquare", x, axes, keepdims);
+  }
 
-  argMax = (x: Value, axis: number, keepdims = false): Value => this.emit("ArgMax", [x], { axis, keepdims: keepdims ? 1 : 0 });
+  argMax(x: Value, axis: number, keepdims = false): Value {
+    return this.emit("ArgMax", [x], { axis, keepdims: keepdims ? 1 : 0 });
+  }
 
   /** The k largest (or smallest) along an axis, in order, with their positions. */
   topK(x: Value, k: Value, options: { axis: number; largest: boolean; sorted?: boolean }): { values: Value; indices: Value } {

@@ -104,6 +104,7 @@ const numbersOf = new WeakMap<Tensor, readonly number[]>();
 /** Numbers of a constant input; `undefined` if it is not constant. */
 export function constantInts(value: Value | undefined): readonly number[] | undefined {
   if (value?.constant === undefined) return undefined;
+  if (value.content !== undefined) return value.content as readonly number[];
   const known = numbersOf.get(value.constant);
   if (known !== undefined) return known;
   const numbers = Array.from(tensorNumbers(value.constant));

@@ -8,7 +8,7 @@ import { capturedValues } from "../ir/needed.ts";
 import { type AttributeSpecs, encodeAttributes, type OutputType } from "./define.ts";
 import { mixed, NodeTable } from "./node-table.ts";
 
-/** Number of an attribute set of which two need not mean the same: subgraphs, long tensors. */
+/** Number of what two nodes may have without meaning the same: random operators, subgraphs, long tensors. */
 const noNumber = -1;
 
 export class Draft {
@@ -70,17 +70,17 @@ export class Draft {
   /** Nodes that the targets depend on, in order: `neededNodes` of all nodes here. */
   needed(targets: Iterable<Value>): readonly Node[] {
     const needed = new Uint8Array(this.values.length);
-    const need = (value: Value) => {
-      const { slot } = value;
+    const need = (value: Value | undefined) => {
+      const slot = value?.slot;
       if (slot !== undefined && this.values[slot] === value) needed[slot] = 1;
     };
     for (const value of targets) need(value);
     const result: Node[] = [];
     for (let i = this.nodes.length - 1; i >= 0; i--) {
       const node = this.nodes[i] as Node;
-      if (!node.outputs.some((value) => value?.slot !== undefined && needed[value.slot] === 1)) continue;
+      if (!hasOutputIn(needed, node)) continue;
       result.push(node);
-      for (const value of node.inputs) if (value !== undefined) need(value);
+      for (const value of node.inputs) need(value);
       for (const value of capturedValues(node)) need(value);
     }
     return result.reverse();
@@ -122,16 +122,17 @@ export class Draft {
    */
   emit(node: Omit<Node, "outputs">, types: readonly (OutputType | undefined)[], names: (index: number) => string): Node {
     const { op, domain, inputs, attributes } = node;
-    const number = randomOperators.test(op) ? noNumber : this.numberOf(attributes);
+    const operator = this.operatorNumber(op);
+    const number = operator === noNumber ? noNumber : this.numberOf(attributes);
     if (number === noNumber) return this.append(node, types, names);
-    let hash = mixed(this.operatorNumber(op), number);
+    let hash = mixed(operator, number);
     for (const value of inputs) hash = mixed(hash, value === undefined ? -1 : this.id(value));
     const same = (other: Node) =>
       other.op === op &&
       other.domain === domain &&
       other.outputs.length === types.length &&
       sameInputs(other.inputs, inputs) &&
-      this.numberOf(other.attributes) === number;
+      (other.attributes === attributes || this.numberOf(other.attributes) === number);
     const known = this.known.find(hash, same);
     if (known !== undefined) return known;
     const made = this.append(node, types, names);
@@ -144,7 +145,9 @@ export class Draft {
   }
 
   private operatorNumber(op: string): number {
-    const number = this.operators.get(op) ?? this.operators.size;
+    const known = this.operators.get(op);
+    if (known !== undefined) return known;
+    const number = randomOperators.test(op) ? noNumber : this.operators.size;
     this.operators.set(op, number);
     return number;
   }
@@ -159,6 +162,11 @@ export class Draft {
     this.nodes.push(complete);
     return complete;
   }
+}
+
+function hasOutputIn(slots: Uint8Array, { outputs }: Node): boolean {
+  for (const value of outputs) if (value?.slot !== undefined && slots[value.slot] === 1) return true;
+  return false;
 }
 
 const randomOperators = /^(Random|Dropout$|Bernoulli$|Multinomial$)/;

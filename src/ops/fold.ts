@@ -220,15 +220,11 @@ const views = new Set(["Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"]
 const foldable: ReadonlySet<DataType> = new Set(["float32", "int32", "int64", "bool", "uint8", "int8", "float64", "float16"]);
 
 /** The constant result of a node with constant inputs; `undefined` where folding is not worth it or not possible. */
-export function evaluate(
-  op: string,
-  inputs: readonly (Value | undefined)[],
-  attrs: Readonly<Record<string, unknown>>,
-  types: readonly OutputType[],
-): Tensor | undefined {
-  const [type] = types;
-  if (type === undefined || !isStatic(type.shape)) return undefined;
+export function evaluate(op: string, inputs: readonly (Value | undefined)[], attrs: Readonly<Record<string, unknown>>, type: OutputType): Tensor | undefined {
   const first = inputs[0]?.constant;
+  // Most nodes end here.
+  if (inputs[0] !== undefined && first === undefined) return undefined;
+  if (!isStatic(type.shape)) return undefined;
   if (views.has(op) && first !== undefined) return reshapeTensor(first, type.shape);
   const rule = evaluators[op];
   if (rule === undefined || inputs.some((value) => value !== undefined && value.constant === undefined)) return undefined;

@@ -5,7 +5,7 @@
 
 import { isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, dataTypeCode, dataTypeName, isFloat } from "../ir/dtype.ts";
-import type { Attribute, Attributes, Graph, Model, Node, Value } from "../ir/graph.ts";
+import type { Attributes, Graph, Model, Node, Value } from "../ir/graph.ts";
 import { capturedValues, neededNodes } from "../ir/needed.ts";
 import { type Tensor, tensorNumbers } from "../ir/tensor.ts";
 import { OpBuilder } from "../ops/builder.ts";
@@ -171,35 +171,25 @@ function resized(value: Value, shape: Shape | undefined): Value {
 
 function countReaders(readers: Map<Value, number>, nodes: readonly Node[], ends: readonly Value[]): void {
   const count = (value: Value | undefined) => value !== undefined && readers.set(value, (readers.get(value) ?? 0) + 1);
-  for (const node of nodes) for (const value of [...node.inputs, ...capturedValues(node)]) count(value);
+  for (const node of nodes) {
+    node.inputs.forEach(count);
+    capturedValues(node).forEach(count);
+  }
   ends.forEach(count);
 }
 
 type NodeContext = Pick<ConvertContext, "version" | "x" | "readers" | "batchNorm" | "updateStatistic"> & { readonly get: (value: Value) => Value };
 
 function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (Value | undefined)[] {
-  const attribute = (name: string): Attribute | undefined => node.attributes[name];
-  const names = { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
-  const context: ConvertContext = {
-    ...given,
-    op: node.name === "" ? op : op.scope(node.name.replace(/^\/+/, "")),
-    node,
-    input: (index) => given.x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
-    int: (name, otherwise) => (attribute(name)?.value as number | undefined) ?? otherwise,
-    ints: (name) => attribute(name)?.value as readonly number[] | undefined,
-    float: (name, otherwise) => (attribute(name)?.value as number | undefined) ?? otherwise,
-    string: (name, otherwise) => (attribute(name)?.value as string | undefined) ?? otherwise,
-    same: (changes = {}) => {
-      const type = changes.op ?? node.op;
-      const inputs = changes.inputs ?? given.x;
-      if (node.domain !== "" || !isKnownOp(type)) return unknownNode(op, node, inputs, names, given);
-      const attrs = knownAttributes(type, changes.attrs ?? plainAttributes(node.attributes), given.version);
-      return op.emitAll(type, inputs, attrs, { outputs: node.outputs.length, names });
-    },
+  const same: ConvertContext["same"] = ({ op: type = node.op, inputs = given.x, attrs } = {}) => {
+    const names = { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
+    if (node.domain !== "" || !isKnownOp(type)) return unknownNode(op, node, inputs, names, given);
+    const known = knownAttributes(type, attrs ?? plainAttributes(node.attributes), given.version);
+    return op.emitAll(type, inputs, known, { outputs: node.outputs.length, names });
   };
   try {
     const converter = node.domain === "" ? converters[node.op] : undefined;
-    const results = converter === undefined ? context.same() : converter(context);
+    const results = converter === undefined ? same() : converter(contextOf(op, node, given, same));
     for (const value of results) if (value !== undefined) checkType(value.dtype, value.name);
     return results;
   } catch (error) {
@@ -208,18 +198,37 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
   }
 }
 
+function contextOf(op: OpBuilder, node: Node, given: NodeContext, same: ConvertContext["same"]): ConvertContext {
+  const attribute = (name: string): unknown => node.attributes[name]?.value;
+  return {
+    ...given,
+    op: node.name === "" ? op : op.scope(node.name.replace(/^\/+/, "")),
+    node,
+    input: (index) => given.x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
+    int: (name, otherwise) => (attribute(name) as number | undefined) ?? otherwise,
+    ints: (name) => attribute(name) as readonly number[] | undefined,
+    float: (name, otherwise) => (attribute(name) as number | undefined) ?? otherwise,
+    string: (name, otherwise) => (attribute(name) as string | undefined) ?? otherwise,
+    same,
+  };
+}
+
 /** Attributes the operator has at opset 18. Those of older spellings (`consumed_inputs`, `spatial`) carry nothing; newer ones mean something. */
 function knownAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>, version: number): Record<string, unknown> {
   const { attrs: specs } = schemaOf(op);
-  const given = Object.entries(attrs).filter(([, value]) => value !== undefined);
-  const newer = version > targetOpset ? given.find(([name]) => !Object.hasOwn(specs, name)) : undefined;
-  if (newer !== undefined) {
-    throw new OhemgenError(`${op} with the attribute ${newer[0]}, which opset ${targetOpset} does not have`, {
-      code: "E133",
-      hint: `Export the model with opset ${targetOpset}.`,
-    });
+  const known: Record<string, unknown> = {};
+  for (const name in attrs) {
+    const value = attrs[name];
+    if (value === undefined) continue;
+    if (Object.hasOwn(specs, name)) known[name] = inSinglePrecision(name, value);
+    else if (version > targetOpset) {
+      throw new OhemgenError(`${op} with the attribute ${name}, which opset ${targetOpset} does not have`, {
+        code: "E133",
+        hint: `Export the model with opset ${targetOpset}.`,
+      });
+    }
   }
-  return Object.fromEntries(given.filter(([name]) => Object.hasOwn(specs, name)).map(([name, value]) => [name, inSinglePrecision(name, value)]));
+  return known;
 }
 
 /** A type or tensor that an attribute names: floats are float32 here. */

@@ -6,43 +6,54 @@
 import type { Node, Value } from "../ir/graph.ts";
 import { assert, bug } from "../support/errors.ts";
 
+interface Hint {
+  /** The number to try next where it is asked for again; 0 as long as it is not taken. */
+  next: number;
+  /** Whether it is what comes before the number in a hint that looks like a made name. */
+  isStem: boolean;
+}
+
 /**
  * Gives each hint once, then with `_1`, `_2`, … Made names are not kept: that the counter of `x` is past 3 says that `x_3` is
  * taken, so that a hint asked for a hundred thousand times costs no string to hash.
  */
 class UniqueNames {
-  /** Hints, with the number to try next where one is asked for again. */
-  private readonly taken = new Map<string, number>();
-  /** What comes before the number in hints that look like made names. */
-  private readonly stems = new Set<string>();
+  private readonly hints = new Map<string, Hint>();
   private readonly before: UniqueNames | undefined;
 
   constructor(before: UniqueNames | undefined) {
     this.before = before;
   }
 
-  private next(hint: string): number | undefined {
-    return this.taken.get(hint) ?? this.before?.next(hint);
+  private next(hint: string): number {
+    return (this.hints.get(hint) ?? this.before?.hints.get(hint))?.next ?? 0;
   }
 
-  private isStem(hint: string): boolean {
-    return this.stems.has(hint) || (this.before?.isStem(hint) ?? false);
+  /** What is known of a hint, to be changed: what was before is not. */
+  private own(hint: string): Hint {
+    const known = this.hints.get(hint);
+    if (known !== undefined) return known;
+    const before = this.before?.hints.get(hint);
+    const own: Hint = { next: before?.next ?? 0, isStem: before?.isStem ?? false };
+    this.hints.set(hint, own);
+    return own;
   }
 
-  give(hint: string): string {
-    const next = this.next(hint);
-    if (next === undefined) {
-      const like = numbered(hint);
-      if (like === undefined || (this.next(like.stem) ?? 0) <= like.number) {
-        if (like !== undefined) this.stems.add(like.stem);
-        this.taken.set(hint, 1);
-        return hint;
+  give(text: string): string {
+    const hint = this.own(text);
+    if (hint.next === 0) {
+      const like = numbered(text);
+      if (like === undefined || this.next(like.stem) <= like.number) {
+        if (like !== undefined) this.own(like.stem).isStem = true;
+        hint.next = 1;
+        return text;
       }
+      hint.next = 1;
     }
-    let number = next ?? 1;
-    if (this.isStem(hint)) while (this.next(`${hint}_${number}`) !== undefined) number += 1;
-    this.taken.set(hint, number + 1);
-    return `${hint}_${number}`;
+    if (hint.isStem) while (this.next(`${text}_${hint.next}`) > 0) hint.next += 1;
+    const name = `${text}_${hint.next}`;
+    hint.next += 1;
+    return name;
   }
 }
 
@@ -52,6 +63,35 @@ function numbered(name: string): { readonly stem: string; readonly number: numbe
   if (!(last >= 48 && last <= 57)) return undefined;
   const [, stem, digits] = /^(.*)_([1-9]\d{0,8})$/s.exec(name) ?? [];
   return stem === undefined ? undefined : { stem, number: Number(digits) };
+}
+
+/** In the place of a value that has no name. */
+const nameless: Value = { name: "", dtype: "undefined", shape: undefined };
+
+/** Names of values: by their slot where they come from one draft, as nearly all do, else by the value. */
+class NameTable {
+  private readonly values: Value[] = [];
+  private readonly names: string[] = [];
+  private readonly others = new Map<Value, string>();
+
+  get(value: Value): string | undefined {
+    const { slot } = value;
+    return slot !== undefined && this.values[slot] === value ? this.names[slot] : this.others.get(value);
+  }
+
+  set(value: Value, name: string): void {
+    const { slot } = value;
+    if (slot === undefined || (this.values[slot] ?? nameless) !== nameless) {
+      this.others.set(value, name);
+      return;
+    }
+    for (let i = this.values.length; i <= slot; i++) {
+      this.values.push(nameless);
+      this.names.push("");
+    }
+    this.values[slot] = value;
+    this.names[slot] = name;
+  }
 }
 
 export class Names {
@@ -66,7 +106,7 @@ export class Names {
   /** Names of inputs and outputs of this graph. */
   private readonly exact = new Set<string>();
   /** Names of what a node may read: inputs, constants and what the nodes so far make. */
-  private readonly defined = new Map<Value, string>();
+  private readonly defined = new NameTable();
   /** Outputs whose node has not come yet. */
   private readonly promised = new Map<Value, string>();
 

@@ -35,7 +35,7 @@ function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: Arra
 /** The grouped convolution takes dy as its kernel, and phases and runs of rows are cut: sizes have to be known. */
 const forms: Readonly<Record<WeightGradientMethod, readonly string[]>> = {
   product: ["static", "symbolic"],
-  rows: ["static", "symbolic", "static in runs"],
+  rows: ["static", "symbolic", "static in runs", "static, a product per column"],
   cropped: ["static"],
   phases: ["static"],
   columns: ["static", "symbolic"],
@@ -53,9 +53,10 @@ for (const method of weightGradientMethods) {
           const x = op.input("x", "float32", shapeOf("x", setting.x));
           const dy = op.input("dy", "float32", shapeOf("dy", setting.dy));
           const w: Value = { name: "w", dtype: "float32", shape: setting.w };
+          const limits = { "static in runs": { bytesAtOnce: 600 }, "static, a product per column": { bytesJoined: 0 } }[form];
           const dw =
-            form === "static in runs"
-              ? weightGradientByRows(op, setting.geometry, { x, dy, weightDims: setting.w, bytesAtOnce: 600 })
+            limits !== undefined
+              ? weightGradientByRows(op, setting.geometry, { x, dy, weightDims: setting.w, ...limits })
               : convWeightGradient(op, setting.geometry, { x, w, dy }, method);
           const graph = { name: "weight_gradient", inputs: [x, dy], initializers: [], outputs: [{ name: "dw", value: dw }], nodes: op.draft.nodes };
           const session = await openModel({ irVersion: 8, opsets: new Map([["", 18]]), producer: { name: "test", version: "" }, functions: [], graph });

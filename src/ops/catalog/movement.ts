@@ -99,7 +99,8 @@ export const movement = {
     infer: (context) => {
       const x = required(context, 0);
       const shape = reshaped(context);
-      return [{ dtype: x.dtype, shape, ...(shape !== undefined && shape.length <= 1 ? { content: x.content, parts: x.parts } : {}) }];
+      if (shape === undefined || shape.length > 1) return [{ dtype: x.dtype, shape }];
+      return [{ dtype: x.dtype, shape, content: x.content, parts: x.parts }];
     },
   }),
   Flatten: defineOp({

@@ -1,6 +1,6 @@
 /** Operators that reduce or rank along axes. */
 
-import { type Dim, productOfDims } from "../../ir/dims.ts";
+import { type Dim, isStatic, productOfDims, type Shape } from "../../ir/dims.ts";
 import { constantInts, contentOf, defineOp, type InferContext, int, required, resolveAxis } from "../define.ts";
 import { unknownDims } from "./movement.ts";
 
@@ -24,6 +24,13 @@ function reduced(context: InferContext<ReduceAttributes>) {
   const content = contentOf(context.x[0]);
   const product = context.op === "ReduceProd" && content && rank === 1 && at.has(0) ? [productOfDims(content)] : undefined;
   return [{ dtype, shape: result, content: product }];
+}
+
+/** The shape without axes of one element, along which there is nothing to reduce; `undefined` where there is. */
+export function withoutUnits(shape: Shape | undefined, axes: readonly number[]): readonly number[] | undefined {
+  if (!isStatic(shape)) return undefined;
+  const at = axes.map((axis) => (axis < 0 ? axis + shape.length : axis));
+  return at.every((axis) => shape[axis] === 1) ? shape.filter((_, i) => !at.includes(i)) : undefined;
 }
 
 const reduce = defineOp({ attrs: { keepdims: int(1), noop_with_empty_axes: int(0) }, infer: reduced });

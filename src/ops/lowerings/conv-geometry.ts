@@ -2,6 +2,7 @@
 
 import type { Value } from "../../ir/graph.ts";
 import { assert } from "../../support/errors.ts";
+import { dimsOf, type OpBuilder } from "../builder.ts";
 import { type WindowAttributes, windowAxes } from "../catalog/network.ts";
 
 export interface WindowAxis {
@@ -45,4 +46,11 @@ export function convAttributes({ axes, group }: ConvGeometry) {
     pads: [...axes.map((axis) => axis.padBegin), ...axes.map((axis) => axis.padEnd)],
     strides: axes.map((axis) => axis.stride),
   };
+}
+
+/** `[N, g·C, …]` to `[N, g, C, pixels]`. */
+export function inGroups(op: OpBuilder, value: Value, group: number, channels: number): Value {
+  const [images] = dimsOf(value);
+  if (typeof images === "number") return op.reshape(value, [images, group, channels, -1]);
+  return op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, channels, -1])], 0));
 }

@@ -3,7 +3,7 @@
 import { addDims, type Dim, mulDims, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
+import { type ConvGeometry, type ConvOperands, inGroups } from "./conv-geometry.ts";
 
 /** All positions of a kernel, last axis fastest. */
 export function kernelPositions(sizes: readonly number[]): number[][] {
@@ -37,9 +37,6 @@ export function shiftedViews(op: OpBuilder, { axes }: ConvGeometry, x: Value, dy
     return node.outputs[0] as Value;
   });
 }
-
-const inGroups = (op: OpBuilder, value: Value, group: number, channels: number) =>
-  op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, channels, -1])], 0));
 
 /** One product per position: k² products of `[M/g × pixels]` and `[pixels × C/g]`. */
 export function weightGradientByPosition(op: OpBuilder, geometry: ConvGeometry, { x, w, dy }: ConvOperands): Value {

@@ -8,7 +8,7 @@ import { addDims, type Dim, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { copyCost } from "./conv-bands.ts";
-import type { ConvGeometry, ConvOperands, WindowAxis } from "./conv-geometry.ts";
+import { type ConvGeometry, type ConvOperands, inGroups, type WindowAxis } from "./conv-geometry.ts";
 
 /** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
 interface Side {
@@ -30,7 +30,7 @@ interface RowRun {
 }
 
 /** Row of `from` that stands in row r of shift i, or the zero row behind the last. */
-function rowTable(op: OpBuilder, from: Value, rows: Value, run: RowRun, { count, first, step }: RowShifts): Value {
+function rowTable(op: OpBuilder, from: Value, rows: () => Value, run: RowRun, { count, first, step }: RowShifts): Value {
   const height = dimsOf(from)[2] as Dim;
   if (typeof height === "number" && typeof run.count === "number") {
     const table: number[] = [];
@@ -43,7 +43,7 @@ function rowTable(op: OpBuilder, from: Value, rows: Value, run: RowRun, { count,
     return op.ints(table);
   }
   const end = op.dim(from, 2);
-  const range = op.emit("Range", [op.scalar("int64", 0), op.squeeze(rows, [0]), op.scalar("int64", 1)]);
+  const range = op.emit("Range", [op.scalar("int64", 0), op.squeeze(rows(), [0]), op.scalar("int64", 1)]);
   const shifts = op.reshape(op.ints(Array.from({ length: count }, (_, i) => first + i * step)), [count, 1]);
   const wanted = op.add(op.unsqueeze(range, [0]), shifts);
   const inside = op.and(op.greaterOrEqual(wanted, 0), op.less(wanted, end));
@@ -51,14 +51,13 @@ function rowTable(op: OpBuilder, from: Value, rows: Value, run: RowRun, { count,
 }
 
 /** `[N, C, H, W]` to `[N, g, C/g·k, rows·W]`: every vertical shift of every channel, as rows of a matrix. */
-function stackedRows(op: OpBuilder, side: Side, group: number, rows: Value, run: RowRun, shifts: RowShifts): Value {
+function stackedRows(op: OpBuilder, side: Side, group: number, rows: () => Value, run: RowRun, shifts: RowShifts): Value {
   let stacked = side.value;
   if (!(shifts.count === 1 && shifts.first === 0 && dimsOf(side.value)[2] === run.count)) {
     const withZeroRow = op.pad(side.value, [0, 0, 0, 0, 0, 0, 1, 0]);
     stacked = op.gather(withZeroRow, rowTable(op, side.value, rows, run, shifts), 2);
   }
-  const shape = op.concat([op.dim(side.value, 0), op.ints([group, side.channels * shifts.count, -1])], 0);
-  return op.reshape(stacked, shape);
+  return inGroups(op, stacked, group, side.channels * shifts.count);
 }
 
 /** Multiplications and copies, as multiplications, for one image. Spatial sizes have to be known. */
@@ -103,6 +102,16 @@ function shiftedColumns(op: OpBuilder, side: Side, begin: number, like: Value): 
 /** Where all operands of a group are one or two channels, the kernel's columns go into one product too. */
 const narrow = 4;
 
+/** Bytes of shifted columns that stay in the cache of a processor: joining them costs less there than a product for each. */
+const cachedBytes = 1 << 19;
+
+function isOneProduct(group: number, left: Side, right: Side, kernelWidth: number, bytesJoined: number): boolean {
+  if (right.channels * kernelWidth <= narrow * 2 && left.channels <= narrow) return true;
+  const [images, , rows] = dimsOf(right.value);
+  const bytes = 4 * Number(images) * group * right.channels * kernelWidth * Number(rows) * Number(dimsOf(left.value)[3]);
+  return bytes <= bytesJoined;
+}
+
 export interface RowOperands {
   readonly x: Value;
   readonly dy: Value;
@@ -110,9 +119,15 @@ export interface RowOperands {
   readonly weightDims: readonly number[];
   /** Of stacked rows. */
   readonly bytesAtOnce?: number;
+  /** Of the columns that go into one product; more are a product each. */
+  readonly bytesJoined?: number;
 }
 
-export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometry, { x, dy, weightDims, bytesAtOnce = mostBytes }: RowOperands): Value {
+export function weightGradientByRows(
+  op: OpBuilder,
+  { axes, group }: ConvGeometry,
+  { x, dy, weightDims, bytesAtOnce = mostBytes, bytesJoined = cachedBytes }: RowOperands,
+): Value {
   const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
   const [m, perGroup] = weightDims as readonly [number, number, number, number];
   const input: Side = { value: x, channels: perGroup };
@@ -125,25 +140,34 @@ export function weightGradientByRows(op: OpBuilder, { axes, group }: ConvGeometr
   const begins = Array.from({ length: horizontal.size }, (_, j) => sign * (j * horizontal.dilation - horizontal.padBegin));
   const runs = rowRuns(left, right, shifts, bytesAtOnce);
   // A run is complete before the next begins, so that only one holds its stacked rows.
-  const products = op.sum(runs.map((run) => productsOf(op, group, left, right, run, shifts, begins)));
+  const products = op.sum(runs.map((run) => productsOf(op, group, left, right, { run, shifts, begins, bytesJoined })));
   // [g, L, kh, kw, R] to [g, M/g, C/g, kh, kw].
   return op.reshape(op.transpose(products, inputLeft ? [0, 4, 1, 2, 3] : [0, 1, 4, 2, 3]), weightDims);
 }
 
+interface Windows {
+  readonly run: RowRun;
+  readonly shifts: RowShifts;
+  /** Where each column of the kernel begins. */
+  readonly begins: readonly number[];
+  readonly bytesJoined: number;
+}
+
 /** Every element of the kernel for some rows of the smaller operand: `[g, L, kh, kw, R]`. */
-function productsOf(op: OpBuilder, group: number, left: Side, whole: Side, run: RowRun, shifts: RowShifts, begins: readonly number[]): Value {
+function productsOf(op: OpBuilder, group: number, left: Side, whole: Side, { run, shifts, begins, bytesJoined }: Windows): Value {
   const all = run.begin === 0 && run.count === dimsOf(whole.value)[2];
   const cut = () => op.slice(whole.value, [{ axis: 2, start: run.begin, end: run.begin + Number(run.count) }]);
   const right: Side = all ? whole : { ...whole, value: cut() };
-  const stacked = stackedRows(op, left, group, op.dim(right.value, 2), run, shifts);
+  const stacked = stackedRows(op, left, group, () => op.dim(right.value, 2), run, shifts);
   const columns = begins.map((begin) => (shiftedOut(right, begin, left.value) ? undefined : shiftedColumns(op, right, begin, left.value)));
-  const flat = (value: Value) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, right.channels, -1])], 0));
+  const flat = (value: Value) => inGroups(op, value, group, right.channels);
   // [N, g, L·kh, R] per column of the kernel, summed over the batch.
   const times = (column: Value) => op.reduceSum(op.matmul(stacked, op.transpose(column, [0, 1, 3, 2])), [0]);
   const [kh, kw] = [shifts.count, begins.length];
   const seen = columns.filter((column) => column !== undefined);
-  if (right.channels * kw <= narrow * 2 && left.channels <= narrow && kw > 1 && seen.length === kw) {
-    return op.reshape(times(op.concat(seen.map(flat), 2)), [group, left.channels, kh, kw, right.channels]);
+  if (kw > 1 && seen.length === kw && isOneProduct(group, left, right, kw, bytesJoined)) {
+    const joined = group === 1 ? inGroups(op, op.concat(seen, 1), 1, kw * right.channels) : op.concat(seen.map(flat), 2);
+    return op.reshape(times(joined), [group, left.channels, kh, kw, right.channels]);
   }
   const shape = [group, left.channels, kh, 1, right.channels];
   const zeros = () => op.expand(op.scalar(whole.value.dtype, 0), op.ints(shape));

@@ -3,6 +3,7 @@
 import type { Dim } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf } from "../../ops/builder.ts";
+import { plainAttributes } from "../../ops/define.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import { perChannel } from "./norms.ts";
 import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
@@ -132,17 +133,16 @@ export function impliedPads({ node, x, input, ints, string }: ConvertContext): r
 }
 
 export const explicitPads: Converter = (context) => {
-  const plain = Object.fromEntries(Object.entries(context.node.attributes).map(([name, attribute]) => [name, attribute.value]));
-  const { auto_pad: _, ...attrs } = plain;
-  return context.same({ attrs: { ...attrs, pads: impliedPads(context) } });
+  const attrs = plainAttributes(context.node.attributes);
+  if (attrs["auto_pad"] === undefined) return context.same({ attrs });
+  return context.same({ attrs: { ...attrs, auto_pad: undefined, pads: impliedPads(context) } });
 };
 
 /** `output_shape` and `auto_pad` of a transposed convolution become pads: total = s·(size - 1) + padding + extent - output. */
 const transposedPads: Converter = ({ node, x, input, ints, string, same }) => {
   const autoPad = string("auto_pad", "NOTSET");
   const given = ints("output_shape");
-  const plain = Object.fromEntries(Object.entries(node.attributes).map(([name, attribute]) => [name, attribute.value]));
-  const { auto_pad: _, output_shape: __, ...attrs } = plain;
+  const { auto_pad: _, output_shape: __, ...attrs } = plainAttributes(node.attributes);
   if (given === undefined && !autoPad.startsWith("SAME")) return same({ attrs: autoPad === "VALID" ? { ...attrs, pads: undefined } : attrs });
   const spatial = dimsOf(input(0)).slice(2);
   const kernel = ints("kernel_shape") ?? (x[1]?.shape?.slice(2) as readonly number[] | undefined) ?? [];
