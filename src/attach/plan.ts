@@ -3,7 +3,7 @@
 import { activeNodes, checkRules, influencing } from "../autodiff/engine.ts";
 import { type Dim, elementCount, type Shape, shapeText } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
-import type { Model, Value } from "../ir/graph.ts";
+import type { Model, Node, Value } from "../ir/graph.ts";
 import { typeText } from "../ir/graph.ts";
 import { neededNodes } from "../ir/needed.ts";
 import { checkForChannels, type ResolvedLossOptions, resolveLossOptions } from "../loss/options.ts";
@@ -95,10 +95,10 @@ function classCount(logits: Value, source: Value): number {
   });
 }
 
-/** Running mean and variance of the batch normalizations that the logits depend on. */
-function runningStatistics(model: Model, targets: readonly Value[]): readonly Value[] {
+/** Running mean and variance of the batch normalizations among the nodes. */
+function runningStatistics(nodes: readonly Node[]): readonly Value[] {
   const found = new Set<Value>();
-  for (const node of neededNodes(model.graph.nodes, targets)) {
+  for (const node of nodes) {
     if (node.op !== "BatchNormalization" || node.domain !== "") continue;
     for (const value of node.inputs.slice(3, 5)) if (value !== undefined) found.add(value);
   }
@@ -142,12 +142,13 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
   const { model, versions, embedded } = reset?.inlined ?? inlined;
   const shapes = inputShapes(model, options.inputShapes);
   const batchNorm = options.batchNorm ?? "frozen";
-  const statisticValues = runningStatistics(model, targets);
-  const reachable = new Set(
-    neededNodes(model.graph.nodes, targets)
-      .flatMap((node) => [...node.inputs, ...node.outputs])
-      .filter((value) => value !== undefined),
-  );
+  const needed = neededNodes(model.graph.nodes, targets);
+  const statisticValues = runningStatistics(needed);
+  const reachable = new Set<Value>();
+  for (const { inputs, outputs } of needed) {
+    for (const value of inputs) if (value !== undefined) reachable.add(value);
+    for (const value of outputs) if (value !== undefined) reachable.add(value);
+  }
   const first = chooseTrainable(model.graph, { train: options.train, freeze: options.freeze, reachable, statistics: new Set(statisticValues), embedded });
   const stored = new Map(storedTensors(model.graph).map((tensor) => [tensor.value, tensor]));
   const keptStatistics = batchNorm === "batch" ? statisticValues : [];
@@ -244,8 +245,8 @@ function withoutInfluence(choice: TrainableChoice, normalized: Normalized): Trai
 
 /** The picture: the float input of rank 4 that the logits depend on. */
 function imageInput(normalized: Normalized): Value {
-  const read = new Set(normalized.nodes.flatMap((node) => node.inputs));
-  const candidates = normalized.inputs.filter((value) => read.has(value) && value.shape?.length === 4);
+  const isRead = (value: Value) => normalized.nodes.some(({ inputs }) => inputs.includes(value));
+  const candidates = normalized.inputs.filter((value) => value.shape?.length === 4 && isRead(value));
   const floats = candidates.filter((value) => isFloat(value.dtype));
   const image = floats[0] ?? candidates[0];
   if (image !== undefined) return image;

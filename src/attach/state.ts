@@ -37,7 +37,7 @@ function checked(flag: string, patterns: readonly string[], tensors: readonly St
   }
 }
 
-/** Ordered by learning rate factor, then decay, then as in the file, so that a group is one slice. */
+/** Ordered by learning rate factor, then decay, then as in the file (sorting is stable), so that a group is one slice. */
 export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptions, kind: "sgd" | "adamw"): StateLayout {
   const factors = options.learningRateFactors ?? [];
   checked(
@@ -55,16 +55,15 @@ export function layOut(tensors: readonly StoredTensor[], options: OptimizerOptio
     const decay = excluded === undefined ? stored.tensor.dims.length !== 1 : !excluded.some((pattern) => matches(pattern, name));
     return { stored, factor, decay };
   });
-  const sorted = keyed.map((entry, i) => ({ ...entry, i })).sort((a, b) => a.factor - b.factor || Number(a.decay) - Number(b.decay) || a.i - b.i);
+  const sorted = keyed.sort((a, b) => a.factor - b.factor || Number(a.decay) - Number(b.decay));
   const placed: PlacedTensor[] = [];
-  const groups: ParameterGroup[] = [];
+  const groups: { -readonly [K in keyof ParameterGroup]: ParameterGroup[K] }[] = [];
   let offset = 0;
   let last: { factor: number; decay: boolean } | undefined;
   for (const { stored, factor, decay } of sorted) {
     const length = elementCount(stored.tensor.dims);
-    const group = groups.at(-1);
-    if (group !== undefined && last?.factor === factor && last.decay === decay) groups[groups.length - 1] = { ...group, length: group.length + length };
-    else groups.push({ offset, length, learningRateFactor: factor, weightDecay: decay ? weightDecay : 0 });
+    if (last?.factor !== factor || last.decay !== decay) groups.push({ offset, length: 0, learningRateFactor: factor, weightDecay: decay ? weightDecay : 0 });
+    (groups.at(-1) as { length: number }).length += length;
     last = { factor, decay };
     placed.push({ ...stored, offset, length, group: groups.length - 1, decay });
     offset += length;

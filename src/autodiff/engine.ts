@@ -47,8 +47,8 @@ export function activeNodes(nodes: readonly Node[], wanted: Iterable<Value>, tar
 /** Values a gradient can reach from the targets. */
 export function influencing(nodes: readonly Node[], candidates: readonly Value[], targets: Iterable<Value>): ReadonlySet<Value> {
   const ends = new Set(targets);
-  const active = activeNodes(nodes, candidates, ends);
-  const read = new Set(active.flatMap((node) => node.inputs.filter((value) => value !== undefined)));
+  const read = new Set<Value | undefined>();
+  for (const node of activeNodes(nodes, candidates, ends)) for (const value of node.inputs) read.add(value);
   return new Set(candidates.filter((value) => read.has(value) || ends.has(value)));
 }
 
@@ -130,9 +130,9 @@ export function differentiate(
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
     const recalled = (value: Value | undefined) => value && (readAgain(value) ?? recall(value, zero));
-    const seen = { ...node, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled) };
-    const context: RuleContext = { ...ruleContext(scope, seen, dys, needs), after, zero };
-    const parts = atNode(node, () => rule(context));
+    const { op: type, domain, name, attributes } = node;
+    const seen = { op: type, domain, name, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled), attributes };
+    const parts = atNode(node, () => rule(ruleContext(scope, seen, dys, needs, { after, zero })));
     node.inputs.forEach((value, i) => {
       const part = parts[i];
       if (value === undefined || part === undefined || !needs(i)) return;
@@ -176,7 +176,13 @@ function atNode<T>(node: Node, action: () => T): T {
   }
 }
 
-function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined)[], needs: (index: number) => boolean): Omit<RuleContext, "after" | "zero"> {
+function ruleContext(
+  op: OpBuilder,
+  node: Node,
+  dys: readonly (Value | undefined)[],
+  needs: (index: number) => boolean,
+  { after, zero }: Pick<RuleContext, "after" | "zero">,
+): RuleContext {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
   const dy = dys[0] ?? (first === undefined ? undefined : op.filledLike(first, 0));
@@ -190,5 +196,7 @@ function ruleContext(op: OpBuilder, node: Node, dys: readonly (Value | undefined
     dys,
     attrs,
     needs,
+    after,
+    zero,
   };
 }

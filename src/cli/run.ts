@@ -87,7 +87,9 @@ function commandLine(args: readonly string[], choose: (command: Command, raw: Ra
       // What fails in a parser of yargs itself is wrong usage too.
       throw error === undefined || error.name === "YError" ? usageFailure(message ?? error?.message ?? "", args) : error;
     });
-  for (const command of commands) addCommand(parser, command, choose);
+  // yargs lays out the help of every command that runs, shown or not: a tenth of a second for a long list of options.
+  const hidden = args.length > 0 && !args.some((arg) => /help|^-\w*h/.test(arg));
+  for (const command of commands) addCommand(parser, command, hidden, choose);
   return parser;
 }
 
@@ -98,25 +100,26 @@ function completions(args: readonly string[]): string[] {
   return candidates(words).map((candidate) => candidateLine(candidate, zsh));
 }
 
-function addCommand(parser: Argv, command: Command, choose: (command: Command, raw: RawValues) => void): void {
+function addCommand(parser: Argv, command: Command, hidden: boolean, choose: (command: Command, raw: RawValues) => void): void {
   const { name, summary, argument, options, examples } = command;
   parser.command(
     argument === undefined ? name : `${name} <${argument.name}>`,
     summary,
     (builder) => {
       if (argument !== undefined) builder.positional(argument.name, { type: "string", describe: argument.describe });
-      addOptions(builder, { ...options, ...globalOptions });
-      for (const [text, what] of examples) builder.example(text, what);
+      addOptions(builder, { ...options, ...globalOptions }, hidden);
+      if (!hidden) for (const [text, what] of examples) builder.example(text, what);
     },
     (raw) => choose(command, raw),
   );
 }
 
-function addOptions(builder: Argv, specs: OptionSpecs): void {
+function addOptions(builder: Argv, specs: OptionSpecs, hidden: boolean): void {
   for (const [name, spec] of Object.entries(specs)) {
     const { kind, describe, short, choices, preset, group } = spec;
     builder.option(name, {
       type: kind === "flag" ? "boolean" : "string",
+      hidden,
       describe: choices === undefined ? describe : `${describe}: ${choices.join(" | ")}`,
       ...(kind === "list" ? { array: true } : {}),
       ...(kind === "flag" ? {} : { requiresArg: true }),

@@ -80,7 +80,7 @@ function arrayFor(dtype: DataType, values: ArrayLike<number>): NumberArray | Big
     case "uint32":
       return Uint32Array.from(values);
     case "int64":
-      return BigInt64Array.from(Array.from(values, toInt64));
+      return wholeNumbers(values);
     case "uint64":
       return BigUint64Array.from(Array.from(values, (value) => BigInt(Math.trunc(value))));
     case "float16":
@@ -90,6 +90,12 @@ function arrayFor(dtype: DataType, values: ArrayLike<number>): NumberArray | Big
     default:
       return bug(`cannot make a tensor of ${dtype}`);
   }
+}
+
+function wholeNumbers(values: ArrayLike<number>): BigInt64Array {
+  const result = new BigInt64Array(values.length);
+  for (let i = 0; i < values.length; i++) result[i] = toInt64(values[i] as number);
+  return result;
 }
 
 /** Whole part, saturated: the sentinels ±2⁶³ of Slice come back as the extreme int64. */

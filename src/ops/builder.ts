@@ -15,9 +15,15 @@ import { Emitter } from "./emitter.ts";
 export type Operand = Value | number;
 
 export class OpBuilder extends Emitter {
+  private lastScope: { readonly name: string; readonly op: OpBuilder } | undefined;
+
   /** The same graph, with names below `name/`. */
   scope(name: string): OpBuilder {
-    return new OpBuilder(this.provider, this.draft, `${this.prefix}${name}/`, this.constants);
+    // Nodes without a name share one.
+    if (this.lastScope?.name === name) return this.lastScope.op;
+    const op = new OpBuilder(this.provider, this.draft, `${this.prefix}${name}/`, this.constants);
+    this.lastScope = { name, op };
+    return op;
   }
 
   /** A graph of its own for the body of an `If`, with names below `name/`. */

@@ -23,19 +23,13 @@ export interface EmitOptions {
   readonly names?: { readonly node?: string; readonly outputs?: readonly string[] };
 }
 
-/** Names below a scope, one string each for all nodes of an operator: it is hashed once. */
-interface Hints {
-  readonly node: string;
-  readonly output: string;
-}
-
 export class Emitter {
   /** Which runtime provider the lowerings are chosen for. */
   readonly provider: Provider;
   readonly draft: Draft;
   protected readonly prefix: string;
   protected readonly constants: Constants;
-  private readonly hints = new Map<string, Hints>();
+  private hints: Map<string, string> | undefined;
 
   constructor(provider: Provider = "any", draft = new Draft(), prefix = "", constants = new Constants()) {
     this.provider = provider;
@@ -109,22 +103,19 @@ export class Emitter {
     while (last > 0 && inputs[last - 1] === undefined) last -= 1;
     const trimmed = last === inputs.length ? inputs : inputs.slice(0, last);
     const given = options.names;
-    if (given === undefined) {
-      const hints = this.hintsOf(op);
-      return this.draft.emit({ op, domain, name: hints.node, inputs: trimmed, attributes }, types, (i) => (i > 0 ? `${hints.node}_output${i}` : hints.output));
-    }
-    const name = given.node ?? this.hintsOf(op).node;
-    const named = (i: number) => given.outputs?.[i] ?? (i > 0 ? `${name}_output${i}` : `${name}_output`);
+    const name = given?.node ?? this.hint(op);
+    const named = (i: number) => given?.outputs?.[i] ?? (i > 0 ? `${name}_output${i}` : name);
     return this.draft.emit({ op, domain, name, inputs: trimmed, attributes }, types, named);
   }
 
-  private hintsOf(op: string): Hints {
+  /** The name of an operator below the scope, for nodes and what they make: one string for all, which is hashed once. */
+  private hint(op: string): string {
+    this.hints ??= new Map();
     const known = this.hints.get(op);
     if (known !== undefined) return known;
-    const node = `${this.prefix}${op}`;
-    const hints = { node, output: `${node}_output` };
-    this.hints.set(op, hints);
-    return hints;
+    const hint = `${this.prefix}${op}`;
+    this.hints.set(op, hint);
+    return hint;
   }
 
   /** A constant with the result, where the result is known now. */

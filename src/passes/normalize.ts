@@ -200,16 +200,26 @@ function convertNode(op: OpBuilder, node: Node, given: NodeContext): readonly (V
 
 function contextOf(op: OpBuilder, node: Node, given: NodeContext, same: ConvertContext["same"]): ConvertContext {
   const attribute = (name: string): unknown => node.attributes[name]?.value;
+  const { x, version, readers, batchNorm, updateStatistic } = given;
+  let scoped: OpBuilder | undefined;
   return {
-    ...given,
-    op: node.name === "" ? op : op.scope(node.name.replace(/^\/+/, "")),
+    // Most converters emit the node as it is.
+    get op() {
+      scoped ??= node.name === "" ? op : op.scope(node.name.replace(/^\/+/, ""));
+      return scoped;
+    },
     node,
-    input: (index) => given.x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
+    x,
+    input: (index) => x[index] ?? bug(`${node.op} ${node.name} lacks input ${index}`),
     int: (name, otherwise) => (attribute(name) as number | undefined) ?? otherwise,
     ints: (name) => attribute(name) as readonly number[] | undefined,
     float: (name, otherwise) => (attribute(name) as number | undefined) ?? otherwise,
     string: (name, otherwise) => (attribute(name) as string | undefined) ?? otherwise,
+    version,
     same,
+    readers,
+    batchNorm,
+    updateStatistic,
   };
 }
 

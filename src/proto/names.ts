@@ -6,54 +6,45 @@
 import type { Node, Value } from "../ir/graph.ts";
 import { assert, bug } from "../support/errors.ts";
 
-interface Hint {
-  /** The number to try next where it is asked for again; 0 as long as it is not taken. */
-  next: number;
-  /** Whether it is what comes before the number in a hint that looks like a made name. */
-  isStem: boolean;
-}
-
 /**
  * Gives each hint once, then with `_1`, `_2`, … Made names are not kept: that the counter of `x` is past 3 says that `x_3` is
  * taken, so that a hint asked for a hundred thousand times costs no string to hash.
  */
 class UniqueNames {
-  private readonly hints = new Map<string, Hint>();
+  /**
+   * By hint, twice the number to try next where it is asked for again, 0 as long as it is not taken; and 1 more where it is
+   * what comes before the number in a hint that looks like a made name.
+   */
+  private readonly hints = new Map<string, number>();
   private readonly before: UniqueNames | undefined;
 
   constructor(before: UniqueNames | undefined) {
     this.before = before;
   }
 
+  private get(hint: string): number {
+    return this.hints.get(hint) ?? this.before?.get(hint) ?? 0;
+  }
+
   private next(hint: string): number {
-    return (this.hints.get(hint) ?? this.before?.hints.get(hint))?.next ?? 0;
+    return this.get(hint) >> 1;
   }
 
-  /** What is known of a hint, to be changed: what was before is not. */
-  private own(hint: string): Hint {
-    const known = this.hints.get(hint);
-    if (known !== undefined) return known;
-    const before = this.before?.hints.get(hint);
-    const own: Hint = { next: before?.next ?? 0, isStem: before?.isStem ?? false };
-    this.hints.set(hint, own);
-    return own;
-  }
-
-  give(text: string): string {
-    const hint = this.own(text);
-    if (hint.next === 0) {
-      const like = numbered(text);
+  give(hint: string): string {
+    const known = this.get(hint);
+    let number = known >> 1;
+    if (number === 0) {
+      const like = numbered(hint);
       if (like === undefined || this.next(like.stem) <= like.number) {
-        if (like !== undefined) this.own(like.stem).isStem = true;
-        hint.next = 1;
-        return text;
+        if (like !== undefined) this.hints.set(like.stem, this.get(like.stem) | 1);
+        this.hints.set(hint, 2 | (known & 1));
+        return hint;
       }
-      hint.next = 1;
+      number = 1;
     }
-    if (hint.isStem) while (this.next(`${text}_${hint.next}`) > 0) hint.next += 1;
-    const name = `${text}_${hint.next}`;
-    hint.next += 1;
-    return name;
+    if ((known & 1) === 1) while (this.next(`${hint}_${number}`) > 0) number += 1;
+    this.hints.set(hint, (2 * (number + 1)) | (known & 1));
+    return `${hint}_${number}`;
   }
 }
 
