@@ -155,8 +155,12 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
   const run = (trained: readonly StoredTensor[], mode: "frozen" | "batch") =>
     normalize(model, { versions, inputShapes: shapes, keep: [...trained.map(({ value }) => value), ...keptStatistics], batchNorm: mode, targets });
   let training = run(first.trained, batchNorm);
-  const choice = withoutInfluence(first, training);
-  if (choice.trained.length < first.trained.length) training = run(choice.trained, batchNorm);
+  let active = activeIn(training, first);
+  const choice = withoutInfluence(first, training, active);
+  if (choice.trained.length < first.trained.length) {
+    training = run(choice.trained, batchNorm);
+    active = activeIn(training, choice);
+  }
   const heads = sources.map((head): Head => {
     const classes = classCount(training.targets.get(head.source) as Value, head.source);
     const loss = resolveLossOptions(head.loss, options.preset);
@@ -164,8 +168,7 @@ export function planTraining(original: Model, options: AttachOptions): Plan {
     return { ...head, classes, loss };
   });
   checkClasses(options, heads);
-  const free = choice.trained.map(({ value }) => training.kept.get(value) as Value);
-  checkRules(activeNodes(training.nodes, free, [...training.targets.values()]));
+  checkRules(active);
   const evaluation = batchNorm === "batch" ? run(choice.trained, "frozen") : training;
   const image = imageInput(training);
   let offset = 0;
@@ -232,10 +235,19 @@ function checkClasses(options: AttachOptions, heads: readonly Head[]): void {
   }
 }
 
+/** What the tensors trained became. */
+function freeIn({ kept }: Normalized, { trained }: TrainableChoice): readonly Value[] {
+  return trained.map(({ value }) => kept.get(value) as Value);
+}
+
+function activeIn(normalized: Normalized, choice: TrainableChoice): readonly Node[] {
+  return activeNodes(normalized.nodes, freeIn(normalized, choice), normalized.targets.values());
+}
+
 /** Tensors from which no gradient path leads to the logits are frozen after all. */
-function withoutInfluence(choice: TrainableChoice, normalized: Normalized): TrainableChoice {
-  const free = choice.trained.map(({ value }) => normalized.kept.get(value) as Value);
-  const useful = influencing(normalized.nodes, free, normalized.targets.values());
+function withoutInfluence(choice: TrainableChoice, normalized: Normalized, active: readonly Node[]): TrainableChoice {
+  const free = freeIn(normalized, choice);
+  const useful = influencing(active, free, normalized.targets.values());
   const keep = choice.trained.filter((_, i) => useful.has(free[i] as Value));
   const dropped = choice.trained.filter((_, i) => !useful.has(free[i] as Value));
   if (keep.length === 0)

@@ -44,12 +44,11 @@ export function activeNodes(nodes: readonly Node[], wanted: Iterable<Value>, tar
   return active.reverse();
 }
 
-/** Values a gradient can reach from the targets. */
-export function influencing(nodes: readonly Node[], candidates: readonly Value[], targets: Iterable<Value>): ReadonlySet<Value> {
-  const ends = new Set(targets);
-  const read = new Set<Value | undefined>();
-  for (const node of activeNodes(nodes, candidates, ends)) for (const value of node.inputs) read.add(value);
-  return new Set(candidates.filter((value) => read.has(value) || ends.has(value)));
+/** Values a gradient can reach from the targets, by way of the nodes that are active between them. */
+export function influencing(active: readonly Node[], candidates: readonly Value[], targets: Iterable<Value>): ReadonlySet<Value> {
+  const read = new Set<Value | undefined>(targets);
+  for (const node of active) for (const value of node.inputs) read.add(value);
+  return new Set(candidates.filter((value) => read.has(value)));
 }
 
 export interface Path {
