@@ -10,6 +10,12 @@ function boundIs(bound: Value | undefined, infinite: number): boolean {
   return bound.constant !== undefined && tensorNumbers(bound.constant)[0] === infinite;
 }
 
+/** Whether both bounds are known and in order. */
+function isBelow(low: Value, high: Value): boolean {
+  if (low.constant === undefined || high.constant === undefined) return false;
+  return Number(tensorNumbers(low.constant)[0]) <= Number(tensorNumbers(high.constant)[0]);
+}
+
 export const activation = defineGradients({
   // The subgradient at 0 is 0, as in PyTorch.
   Relu: ({ op, y: [y], dy, zero }) => [op.mul(dy, op.cast(op.greater(y, zero()), dy.dtype))],
@@ -19,13 +25,19 @@ export const activation = defineGradients({
     return [op.where(positive, dy, op.mul(dy, slope)), op.mul(dy, op.where(positive, 0, x))];
   },
   // The gradient passes where min ≤ x ≤ max, as in PyTorch.
-  Clip({ op, x: [x], optional, dy, needs, zero }) {
+  Clip({ op, x: [x], y: [y], optional, dy, needs, zero }) {
     const [low, high] = [optional(1), optional(2)];
+    const lower = low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY);
+    const upper = high !== undefined && !boundIs(high, Number.POSITIVE_INFINITY);
     let mask: Value | undefined;
-    if (low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY)) mask = op.greaterOrEqual(x, op.add(low, zero()));
-    if (high !== undefined && !boundIs(high, Number.POSITIVE_INFINITY)) {
-      const below = op.lessOrEqual(x, high);
-      mask = mask === undefined ? below : op.and(mask, below);
+    // Between two bounds one comparison tells: what was not moved. It waits as a mask, a quarter of the size of x.
+    if (lower && upper && isBelow(low, high)) mask = op.and(op.equal(x, y), op.equal(zero(), 0));
+    else {
+      if (lower) mask = op.greaterOrEqual(x, op.add(low, zero()));
+      if (upper) {
+        const below = op.lessOrEqual(x, high);
+        mask = mask === undefined ? below : op.and(mask, below);
+      }
     }
     const factor = mask === undefined ? undefined : op.cast(mask, dy.dtype);
     // y = min(max(x, low), high): where low is above high, y is high whatever x is.
