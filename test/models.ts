@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { long } from "./long.ts";
 
 const bundled = fileURLToPath(new URL("models", import.meta.url));
 const shared = process.env.OHEMGEN_MODELS ?? fileURLToPath(new URL("../../shared/models", import.meta.url));
@@ -16,6 +17,14 @@ export function availableModels(): { name: string; dir: string }[] {
     }
   }
   return [...found].map(([name, dir]) => ({ name, dir }));
+}
+
+/**
+ * Models for tests that take seconds with each: all of them with OHEMGEN_LONG, else the two small ones that exporters wrote
+ * most differently (BatchNormalization and ConvTranspose nodes; weights in Constant nodes, a normalization of groups, resizing).
+ */
+export function sampledModels(): { name: string; dir: string }[] {
+  return availableModels().filter(({ name }) => long || name === "erfnet_bn" || name === "fpn_mobilenetv3_small");
 }
 
 /** The folder of a model. @throws Error where it is not there. */

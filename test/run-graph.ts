@@ -1,4 +1,4 @@
-/** Runs a graph on onnxruntime-node's CPU provider, as the examples do: memory patterns off. */
+/** Runs a graph on onnxruntime-node's CPU provider, as the examples do: memory patterns off. One thread, as files of tests run side by side. */
 
 import * as ort from "onnxruntime-node";
 import type { Model } from "../src/ir/graph.ts";
@@ -10,7 +10,7 @@ export type Results = Record<string, ort.Tensor>;
 
 export async function openSession(model: Model | Uint8Array): Promise<ort.InferenceSession> {
   const bytes = model instanceof Uint8Array ? model : encodeModel(model);
-  return ort.InferenceSession.create(bytes, { enableMemPattern: false, logSeverityLevel: 3 });
+  return ort.InferenceSession.create(bytes, { enableMemPattern: false, intraOpNumThreads: 1, logSeverityLevel: 3 });
 }
 
 /** A tensor of ours as one of the runtime's. */

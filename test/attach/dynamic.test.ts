@@ -12,14 +12,13 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import type { AttachResult } from "../../src/attach/attach.ts";
 import type { Tensor } from "../../src/ir/tensor.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
-import { availableModels } from "../models.ts";
+import { long } from "../long.ts";
+import { sampledModels } from "../models.ts";
 import { python, pythonTest } from "../python.ts";
 import { type Feeds, floats, number, openSession, toRuntime } from "../run-graph.ts";
 import { evaluateFloat64 } from "./evaluate-float64.ts";
 import { batchOf } from "./reference.ts";
 import { attachFile, type Variants, variantsOf } from "./variants.ts";
-
-const long = process.env["OHEMGEN_LONG"] !== undefined;
 
 /** A batch of another size, made of the pixels of the model's own. */
 function batchAt(batch: Feeds, name: string, [count, channels, height, width]: readonly [number, number, number, number]): Feeds {
@@ -66,7 +65,7 @@ function largestError({ manifest }: AttachResult, got: Float64Array, want: Float
   return Math.max(...errors);
 }
 
-describe.each(availableModels())("$name", ({ dir }) => {
+describe.each(sampledModels())("$name", ({ dir }) => {
   let variants: Variants;
   beforeAll(() => {
     variants = variantsOf(dir);

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { AttachResult } from "../../src/attach/attach.ts";
 import { availableModels } from "../models.ts";
 import { floats, number, openSession, toRuntime } from "../run-graph.ts";
-import { attachReference, batchOf, feedsOf, gradientError, lossesOf, type Reference, readReference } from "./reference.ts";
+import { attachReference, batchOf, errorsInBounds, feedsOf, lossesOf, type Reference, readReference } from "./reference.ts";
 
 const attempts = 24;
 
@@ -21,28 +21,10 @@ async function runGradient(dir: string, result: AttachResult, enough: (out: Outp
   await session.release();
 }
 
-/** Parameters whose error is beyond float32's own noise, or 2e-4. */
+/** Parameters whose error is beyond its bound, and how far. */
 function failingGradients(result: AttachResult, reference: Reference, flat: Float32Array): Map<string, string> {
-  const largest = Math.max(...Object.values(reference.parameters).map(({ l2 }) => l2));
-  const failures = new Map<string, string>();
-  for (const [name, want] of Object.entries(reference.parameters)) {
-    const placed = result.manifest.parameters.find((parameter) => parameter.name === name);
-    if (placed === undefined) {
-      failures.set(name, "is not trained");
-      continue;
-    }
-    const gradient = flat.subarray(placed.offset, placed.offset + placed.length);
-    if (want.zero === true) {
-      // Zero in exact arithmetic: what is left is rounding, far below every real gradient.
-      const noise = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / largest;
-      if (noise > 1e-5) failures.set(name, `${noise} of the largest norm instead of 0`);
-      continue;
-    }
-    const error = gradientError(gradient, want);
-    const allowed = Math.max(2e-4, 4 * want.float32_rel);
-    if (!(error <= allowed)) failures.set(name, `${error.toExponential(2)} > ${allowed.toExponential(2)}`);
-  }
-  return failures;
+  const failing = [...errorsInBounds(result, reference, flat)].filter(([, error]) => !(error <= 1));
+  return new Map(failing.map(([name, error]) => [name, `${error.toPrecision(3)} times its bound`]));
 }
 
 /** Loss and gradients; every parameter must be within its bound in at least one try. Returns the first outputs. */

@@ -87,6 +87,24 @@ export function gradientError(gradient: Float32Array | Float64Array, { l2, probe
   return Math.max(norm, Math.sqrt((error / probes.length) * gradient.length) / l2);
 }
 
+/**
+ * Every parameter's error in units of what it may be in float32: four times what PyTorch's float32 missed by where the
+ * reference was made, or 2e-4. Of a gradient that is zero in exact arithmetic only rounding is left, far below every real
+ * gradient: 1e-5 of the largest norm. What is not trained is infinitely wrong.
+ */
+export function errorsInBounds({ manifest }: AttachResult, { parameters }: Reference, flat: Float32Array): ReadonlyMap<string, number> {
+  const largest = Math.max(...Object.values(parameters).map(({ l2 }) => l2));
+  const placed = new Map(manifest.parameters.map((parameter) => [parameter.name, parameter]));
+  const errors = Object.entries(parameters).map(([name, want]) => {
+    const place = placed.get(name);
+    if (place === undefined) return [name, Number.POSITIVE_INFINITY] as const;
+    const gradient = flat.subarray(place.offset, place.offset + place.length);
+    const noise = (): number => gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / largest / 1e-5;
+    return [name, want.zero === true ? noise() : gradientError(gradient, want) / Math.max(2e-4, 4 * want.float32_rel)] as const;
+  });
+  return new Map(errors);
+}
+
 /** `values` with every element moved by a random part of `size` relative to it, the same for the same seed. */
 export function nudgedBy(values: Float32Array, seed: number, size: number): Float32Array {
   let state = seed;

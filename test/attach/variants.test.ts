@@ -13,7 +13,8 @@ import { readModelFile, writePatchedModel } from "../../src/files/model-file.ts"
 import type { Model } from "../../src/ir/graph.ts";
 import { numberToHalf, type Tensor, tensorNumbers } from "../../src/ir/tensor.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
-import { availableModels } from "../models.ts";
+import { long } from "../long.ts";
+import { sampledModels } from "../models.ts";
 import { python, pythonTest } from "../python.ts";
 import { type Feeds, floats, openSession, toRuntime } from "../run-graph.ts";
 import { batchOf } from "./reference.ts";
@@ -132,7 +133,7 @@ async function gradientOf(result: AttachResult, dir: string, half: boolean): Pro
   return floats(out["params.grad"]);
 }
 
-describe.each(availableModels())("$name", ({ dir }) => {
+describe.each(sampledModels())("$name", ({ dir }) => {
   let variants: Variants;
   let original: AttachResult;
   // graphs.test.ts has those of the original.
@@ -166,7 +167,7 @@ describe.each(availableModels())("$name", ({ dir }) => {
     expect(opsets).toEqual(expect.arrayContaining(["opset-21", "opset-23", "opset-25"]));
     const files: (readonly string[])[] = [];
     // The oldest and the newest; with OHEMGEN_LONG all between.
-    for (const name of process.env["OHEMGEN_LONG"] ? opsets : [opsets[0] as string, opsets.at(-1) as string]) {
+    for (const name of long ? opsets : [opsets[0] as string, opsets.at(-1) as string]) {
       const result = attachFile(file(name), dir);
       expectSameTraining(result, original);
       const folder = scratch(name);

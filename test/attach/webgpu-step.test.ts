@@ -16,6 +16,7 @@ import type { Graph, Node, Value } from "../../src/ir/graph.ts";
 import { decodeProto } from "../../src/proto/codec.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 import type { GraphProto } from "../../src/proto/messages.ts";
+import { long } from "../long.ts";
 import { numbers } from "../loss/inputs.ts";
 import { availableModels } from "../models.ts";
 import { readNpy } from "../npy.ts";
@@ -29,7 +30,6 @@ const quick: Readonly<Record<string, readonly number[]>> = {
   erfnet_bn: [1, 3, 32, 32],
   unet_convtranspose: [1, 3, 32, 32],
 };
-const long = process.env["OHEMGEN_LONG"] !== undefined;
 
 let folder: string;
 beforeAll(() => {

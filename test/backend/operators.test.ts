@@ -9,10 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
+import { long } from "../long.ts";
 import { pythonTest } from "../python.ts";
 import { countsPage, outcomeOf } from "./outcome.ts";
 
-const long = process.env["OHEMGEN_LONG"] !== undefined;
 const page = fileURLToPath(new URL("README.md", import.meta.url));
 
 pythonTest("gradients of the ONNX package's operator models", { timeout: 1_800_000 }, () => {

@@ -7,9 +7,9 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { randomStream } from "../../src/support/random.ts";
 import { type JournalEvent, readJournal } from "../../src/train/journal.ts";
+import { long } from "../long.ts";
 import { demo, demoModel, main, type Workplace, workplace } from "./command.ts";
 
-const long = process.env["OHEMGEN_LONG"] !== undefined;
 const kills = long ? 50 : 5;
 const steps = long ? 1200 : 150;
 

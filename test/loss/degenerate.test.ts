@@ -6,9 +6,10 @@
 import { describe, expect, test } from "vitest";
 import { lossModel } from "../../src/loss/graph.ts";
 import { type LossOptions, resolveLossOptions } from "../../src/loss/options.ts";
+import { long } from "../long.ts";
 import { type Array4, type LossRun, openModel, runLoss } from "./harness.ts";
 
-const total = process.env["OHEMGEN_LONG"] ? 10_000 : 500;
+const total = long ? 10_000 : 500;
 
 interface Setup {
   readonly channels: number;

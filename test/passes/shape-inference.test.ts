@@ -1,6 +1,7 @@
 /**
  * Types and shapes of every node against those that the ONNX package infers (strict, with data propagation): ours are
- * the same or say more. Whole models and their gradients, and the package's operator models, with sizes static and named.
+ * the same or say more. Whole models and their gradients, and the package's operator models (every tenth; with OHEMGEN_LONG
+ * all), with sizes static and named.
  */
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,7 +17,8 @@ import { loadModel } from "../../src/proto/load.ts";
 import { OhemgenError } from "../../src/support/errors.ts";
 import { attachFile } from "../attach/variants.ts";
 import type { Described } from "../backend/attempt.ts";
-import { availableModels } from "../models.ts";
+import { long, sampled } from "../long.ts";
+import { sampledModels } from "../models.ts";
 import { python, pythonTest } from "../python.ts";
 import { normalizedModel } from "./compare.ts";
 
@@ -80,7 +82,7 @@ function faults(model: Model, answer: Answer): readonly string[] {
   });
 }
 
-describe.each(availableModels())("$name", ({ dir }) => {
+describe.each(sampledModels())("$name", ({ dir }) => {
   pythonTest("the model and its gradient, as exported and with all sizes dynamic", () => {
     const file = loadModel(new Uint8Array(readFileSync(`${dir}/model.onnx`)));
     const name = file.graph.inputs[0]?.name as string;
@@ -116,7 +118,7 @@ function normalizedOrNot(file: Model, inputShapes: ReadonlyMap<string, Shape>): 
 
 pythonTest("the operator models of the ONNX package", { timeout: 600_000 }, () => {
   const described = JSON.parse(python("operator_models.py", ["write", folder])) as Described[];
-  const tried = described.flatMap(({ name, file }) => {
+  const tried = sampled(described, 10).flatMap(({ name, file }) => {
     let model: Model;
     try {
       model = loadModel(new Uint8Array(readFileSync(file)));
@@ -132,9 +134,9 @@ pythonTest("the operator models of the ONNX package", { timeout: 600_000 }, () =
       return normalized === undefined ? [] : [{ name: `${name}, ${form === 0 ? "static" : "named"}`, model: normalized }];
     });
   });
-  expect(tried.length).toBeGreaterThan(2500);
+  expect(tried.length).toBeGreaterThan(long ? 2500 : 250);
   const answers = theirs(tried.map(({ model }) => model));
   const found = tried.flatMap(({ name, model }, i) => faults(model, answers[i] as Answer).map((fault) => `${name}: ${fault}`));
   expect(found.filter((fault) => !notInOpset18.test(fault) && !wrongOfTheirs.test(fault))).toEqual([]);
-  expect(answers.filter((answer) => "nodes" in answer).length).toBeGreaterThan(tried.length - 120);
+  expect(answers.filter((answer) => "nodes" in answer).length).toBeGreaterThan(0.95 * tried.length);
 });

@@ -1,7 +1,7 @@
-"""Runs torch.optim on given gradients and prints the parameters after every step as JSON.
+"""Runs torch.optim on given gradients and prints, as JSON, the parameters and the norm after every step of every case.
 
-Input on stdin: {"kind", "options", "groups": [{"offset", "length", "lr", "weight_decay"}], "params": [...],
-"gradients": [[...], ...], "clip": number}. Everything in float64: the update under test is float32.
+Input on stdin: {"params": [...], "gradients": [[...], ...], "cases": [{"kind", "options", "groups": [{"offset", "length",
+"lr", "weight_decay"}], "clip": number}]}. Everything in float64: the update under test is float32.
 """
 
 import json
@@ -10,18 +10,14 @@ import sys
 import torch
 
 
-def main() -> None:
-    case = json.load(sys.stdin)
-    start = torch.tensor(case["params"], dtype=torch.float64)
+def steps_of(case, start, gradients):
     groups = []
     for group in case["groups"]:
         part = torch.nn.Parameter(start[group["offset"] : group["offset"] + group["length"]].clone())
         groups.append({"params": [part], "lr": group["lr"], "weight_decay": group["weight_decay"]})
     optimizer_class = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[case["kind"]]
     optimizer = optimizer_class(groups, lr=1.0, **case["options"])
-    steps = []
-    for gradient in case["gradients"]:
-        flat = torch.tensor(gradient, dtype=torch.float64)
+    for flat in gradients:
         for group, source in zip(optimizer.param_groups, case["groups"]):
             group["params"][0].grad = flat[source["offset"] : source["offset"] + source["length"]].clone()
         parts = [group["params"][0] for group in optimizer.param_groups]
@@ -29,8 +25,14 @@ def main() -> None:
         if case["clip"] > 0:
             norm = torch.nn.utils.clip_grad_norm_(parts, case["clip"]).item()
         optimizer.step()
-        steps.append({"params": torch.cat([part.detach() for part in parts]).tolist(), "norm": norm})
-    json.dump(steps, sys.stdout)
+        yield {"params": torch.cat([part.detach() for part in parts]).tolist(), "norm": norm}
+
+
+def main() -> None:
+    given = json.load(sys.stdin)
+    start = torch.tensor(given["params"], dtype=torch.float64)
+    gradients = [torch.tensor(gradient, dtype=torch.float64) for gradient in given["gradients"]]
+    json.dump([list(steps_of(case, start, gradients)) for case in given["cases"]], sys.stdout)
 
 
 main()
