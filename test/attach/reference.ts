@@ -118,7 +118,7 @@ export function nudgedBy(values: Float32Array, seed: number, size: number): Floa
  * Picture, labels and weights as they are for attempt 0; then by turns the picture and the weights nudged by rounding
  * errors of 1 to 8 units in the last place. Deep ReLU networks have activations closer to 0 than float32 can tell: which
  * side rounding puts one on changes gradients by up to 4 % in a jump. A wrong gradient is wrong in every attempt, a kink
- * only in some.
+ * only in some. PyTorch's float32 jumps likewise (float32.md).
  */
 export function feedsOf(dir: string, result: AttachResult, attempt: number): Feeds {
   const input = result.graphs.gradient.graph.inputs[0]?.name ?? "";
