@@ -15,24 +15,31 @@ afterEach(() => place.remove());
 const graphs = ["train_step.onnx", "gradient.onnx", "eval_step.onnx"];
 const bytes = (name: string) => readFileSync(place.path(name));
 
-async function gradient(file: string): Promise<Float32Array> {
+/** Pictures that differ in all pixels. */
+const pictures = [1, 2, 3, 4, 5].map((frequency) => Float32Array.from({ length: 2 * 3 * 96 * 160 }, (_, i) => Math.sin(frequency * i)));
+
+async function gradients(file: string): Promise<Float32Array[]> {
   const session = await openSession(place.path(file), { threads: 1 });
   const { state } = readTrainingFolder(place.path("t"));
-  const image = Float32Array.from({ length: 2 * 3 * 96 * 160 }, (_, i) => Math.sin(i));
-  const feeds = new Map([
-    ["image", await runtimeTensor(image, [2, 3, 96, 160])],
-    [
-      "labels",
-      await runtimeTensor(
-        Uint8Array.from({ length: 2 * 96 * 160 }, (_, i) => i % 6),
-        [2, 96, 160],
-      ),
-    ],
+  const labels = Uint8Array.from({ length: 2 * 96 * 160 }, (_, i) => i % 6);
+  const fixed = [
+    ["labels", await runtimeTensor(labels, [2, 96, 160])],
     ["params", (await runtimeState(state)).get("params") as never],
-  ]);
-  const found = (await session.run(feeds)).get("params.grad");
+  ] as const;
+  const found: Float32Array[] = [];
+  for (const picture of pictures) {
+    const feeds = new Map([["image", await runtimeTensor(picture, [2, 3, 96, 160])] as const, ...fixed]);
+    found.push((await session.run(feeds)).get("params.grad")?.data as Float32Array);
+  }
   await session.close();
-  return found?.data as Float32Array;
+  return found;
+}
+
+/** Relative to the norm of the first. */
+function difference(a: Float32Array, b: Float32Array): number {
+  const norm = Math.hypot(...a);
+  expect(norm).toBeGreaterThan(0);
+  return Math.hypot(...a.map((value, i) => value - (b[i] as number))) / norm;
 }
 
 test("tuned graphs have the gradients of the originals, which stay, and are where tuning starts again", { timeout: 120_000 }, async () => {
@@ -57,11 +64,11 @@ test("tuned graphs have the gradients of the originals, which stay, and are wher
   });
   expect(bytes("t/untuned/manifest.json").equals(manifest)).toBe(true);
   expect(JSON.parse(bytes("t/manifest.json").toString())).toEqual({ ...JSON.parse(manifest.toString()), tuned: report });
-  const [plain, tuned] = [await gradient("t/untuned/gradient.onnx"), await gradient("t/gradient.onnx")];
-  const norm = Math.hypot(...plain);
-  expect(norm).toBeGreaterThan(0);
-  // Rounding in another order puts a few activations on the other side of a kink: 3e-5 of the norm on a U-Net.
-  expect(Math.hypot(...plain.map((value, i) => value - (tuned[i] as number)))).toBeLessThan(1e-3 * norm);
+  const [plain, tuned] = [await gradients("t/untuned/gradient.onnx"), await gradients("t/gradient.onnx")];
+  const errors = plain.map((gradient, i) => difference(gradient, tuned[i] as Float32Array));
+  // Rounding in another order: measured 4e-7 at most, over twelve such pictures and a hundred choices of layers. Where it puts an
+  // activation on the other side of a kink, which it did with two of the twelve, 4e-5 and 2.5e-4; a wrong kernel shows with every picture.
+  expect(Math.min(...errors), `${errors}`).toBeLessThan(2e-6);
   expect(place.run("tune", "t", "--threads", "1").code).toBe(0);
   graphs.forEach((name, i) => expect(bytes(`t/untuned/${name}`).equals(originals[i] as Buffer)).toBe(true));
   expect(place.run("export", "t", "-o", "same.onnx").code).toBe(0);
