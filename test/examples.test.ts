@@ -1,21 +1,22 @@
 /** The loops of examples/ run as they are, end in a better model, and are what the README shows. */
 
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { demo, demoModel, root, type Workplace, workplace } from "./cli/command.ts";
 import { pythonPath, pythonTest } from "./python.ts";
 
 let place: Workplace;
-beforeEach(() => {
+beforeAll(() => {
   place = workplace();
   expect(place.run("attach", demoModel, "-o", "model.train").code).toBe(0);
 });
-afterEach(() => place.remove());
+afterAll(() => place.remove());
 
 function runLoop(program: string, file: string, ...more: string[]): void {
   const args = [join(root, "examples", file), "model.train", join(demo, "images"), join(demo, "masks"), "trained.safetensors", "6", ...more];
+  for (const made of ["trained.safetensors", "trained.onnx"]) rmSync(place.path(made), { force: true });
   const losses = execFileSync(program, args, { cwd: place.dir, encoding: "utf8" }).match(/loss [\d.]+/g);
   expect(losses).toHaveLength(6);
   expect(place.run("export", "model.train", "--checkpoint", "trained.safetensors", "-o", "trained.onnx").code).toBe(0);

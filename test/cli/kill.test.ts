@@ -10,8 +10,8 @@ import { type JournalEvent, readJournal } from "../../src/train/journal.ts";
 import { long } from "../long.ts";
 import { demo, demoModel, main, type Workplace, workplace } from "./command.ts";
 
-const kills = long ? 50 : 5;
-const steps = long ? 1200 : 150;
+const kills = long ? 50 : 3;
+const steps = long ? 1200 : 90;
 
 let place: Workplace;
 beforeAll(() => {
