@@ -20,10 +20,13 @@ const alone = [
   "test/web*.test.ts",
 ];
 
-/** Four times what the slowest took on two quiet cores, for slower machines and busy ones. */
+/** Several times what the slowest takes on two quiet cores, for slower machines and busy ones. Longer tests have their own. */
 const timeout = long ? 300_000 : 120_000;
 
 const common = { testTimeout: timeout, hookTimeout: timeout };
+
+/** PyTorch's threads wait by spinning, which takes the core of the file beside. */
+const oneThread = { OMP_NUM_THREADS: "1" };
 
 export default defineConfig({
   test: {
@@ -31,7 +34,7 @@ export default defineConfig({
     reporters: ["default", skippedReporter, ...(json === undefined ? [] : (["json"] as const))],
     ...(json === undefined ? {} : { outputFile: { json } }),
     projects: [
-      { extends: true, test: { ...common, name: "together", include: ["test/**/*.test.ts"], exclude: alone, maxWorkers: 2 } },
+      { extends: true, test: { ...common, name: "together", include: ["test/**/*.test.ts"], exclude: alone, maxWorkers: 2, env: oneThread } },
       { extends: true, test: { ...common, name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },
