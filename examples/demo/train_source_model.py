@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scenes import CLASSES, HEIGHT, IGNORE, WIDTH, render
+from street import CLASSES, HEIGHT, IGNORE, WIDTH, render
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HERE = Path(__file__).parent
