@@ -8,7 +8,7 @@ import type { Tensor } from "../../src/ir/tensor.ts";
 import { type Provider, providers } from "../../src/ops/provider.ts";
 import { modelDir } from "../models.ts";
 import { type Feeds, floats, number, openSession, type Results, toRuntime } from "../run-graph.ts";
-import { batchOf, readModel } from "./reference.ts";
+import { batchOf, readModel, readReference } from "./reference.ts";
 
 const dir = modelDir("erfnet_bn");
 
@@ -37,6 +37,16 @@ const has = ({ nodes }: Ran) => ({
   argMax: nodes.some((node) => node.op === "ArgMax"),
 });
 
+/**
+ * The same sums in another order, through sixty layers: no two providers may differ by more than the float32 gradient of
+ * PyTorch does from the float64 one, 8e-6 of its norm on this network.
+ */
+function float32Error(): number {
+  const parameters = Object.values(readReference(dir).parameters);
+  const squares = (of: (parameter: (typeof parameters)[number]) => number) => parameters.reduce((sum, each) => sum + of(each) ** 2, 0);
+  return Math.sqrt(squares(({ l2, float32_rel }) => l2 * float32_rel) / squares(({ l2 }) => l2));
+}
+
 test("lowerings of a provider, and the same numbers from all of them", async () => {
   const results = new Map<Provider, Ran>();
   for (const provider of providers) results.set(provider, await ran(provider));
@@ -57,7 +67,6 @@ test("lowerings of a provider, and the same numbers from all of them", async () 
       difference += (value - (want[i] as number)) ** 2;
       size += (want[i] as number) ** 2;
     });
-    // The same sums in another order: some units in the last place.
-    expect(Math.sqrt(difference / size), provider).toBeLessThan(1e-6);
+    expect(Math.sqrt(difference / size), provider).toBeLessThan(float32Error());
   }
 });
