@@ -10,7 +10,7 @@ import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { staticKernel } from "../ops/catalog/network.ts";
 import { type OpAttributes, schemaOf } from "../ops/catalog.ts";
 import { encodeAttributes, plainAttributes, withDefaults } from "../ops/define.ts";
-import { convolutionInBands } from "../ops/lowerings/conv-bands.ts";
+import { type ConvInputs, convolutionInBands } from "../ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, convAttributes, convGeometry } from "../ops/lowerings/conv-geometry.ts";
 import { givenScales, repeatFactors } from "../ops/lowerings/resize-gradient.ts";
 import { hasSubPixelForm, subPixelConvolution, type TransposedConvolution } from "../ops/lowerings/sub-pixel.ts";
@@ -122,10 +122,8 @@ function ofOne(op: OpBuilder, geometry: ConvGeometry, x: Value, w: Value, bias: 
 }
 
 /** A convolution of a resized image, or of several images side by side of which some are resized. */
-function ofResized(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | undefined)[], readers: (value: Value) => number): Value | undefined {
-  if (x === undefined || w === undefined || x.dtype !== "float32" || !isStatic(w.shape) || w.shape.length !== 4) return undefined;
-  const geometry = convGeometry(attributesOf<"Conv">(node), w.shape.slice(2));
-  if (geometry.group !== 1 || geometry.axes.some(({ stride, dilation }) => stride !== 1 || dilation !== 1)) return undefined;
+function ofResized(op: OpBuilder, geometry: ConvGeometry, { x, w, bias }: ConvInputs, readers: (value: Value) => number): Value | undefined {
+  if (geometry.axes.length !== 2 || geometry.group !== 1 || geometry.axes.some(({ stride, dilation }) => stride !== 1 || dilation !== 1)) return undefined;
   const whole = ofOne(op, geometry, x, w, bias, readers);
   if (whole !== undefined) return whole;
   const joined = op.draft.producer(x);
@@ -156,20 +154,17 @@ function ofResized(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | un
 }
 
 /** The tape keeps the convolution as one node. */
-function inBands(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | undefined)[]): Value | undefined {
+function inBands(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias }: ConvInputs): Value | undefined {
+  const value = convolutionInBands(op, geometry, { x, w, bias });
+  if (value === undefined) return undefined;
+  const name = node.name === "" ? value.name : node.name;
+  return op.draft.mean(value, { op: "Conv", domain: "", name, inputs: bias === undefined ? [x, w] : [x, w, bias], attributes: node.attributes });
+}
+
+function convolution(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | undefined)[], readers: (value: Value) => number): Value | undefined {
   if (x === undefined || w === undefined || x.dtype !== "float32" || !isStatic(w.shape)) return undefined;
   const geometry = convGeometry(attributesOf<"Conv">(node), w.shape.slice(2));
-  const value = convolutionInBands(op, geometry, { x, w, bias });
-  return (
-    value &&
-    op.draft.mean(value, {
-      op: "Conv",
-      domain: "",
-      name: node.name === "" ? value.name : node.name,
-      inputs: node.inputs.length > 2 ? [x, w, bias] : [x, w],
-      attributes: node.attributes,
-    })
-  );
+  return ofResized(op, geometry, { x, w, bias }, readers) ?? inBands(op, node, geometry, { x, w, bias });
 }
 
 function joinedAgain(op: OpBuilder, parts: readonly Value[]): Value {
@@ -185,5 +180,5 @@ export function cheaperForward(op: OpBuilder, node: Node, inputs: readonly (Valu
   if (node.domain !== "" || op.provider === "cuda") return undefined;
   const scope = node.name === "" ? op : op.scope(node.name.replace(/^\/+/, ""));
   if (node.op === "ConvTranspose") return byPhases(scope, node, inputs);
-  return node.op === "Conv" ? (ofResized(scope, node, inputs, readers) ?? inBands(scope, node, inputs)) : undefined;
+  return node.op === "Conv" ? convolution(scope, node, inputs, readers) : undefined;
 }

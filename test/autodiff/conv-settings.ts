@@ -24,10 +24,23 @@ export const settings: readonly Setting[] = convolution
   });
 
 /** All index tuples below `dims`. */
-export function* indices(dims: readonly number[]): Generator<number[]> {
+function* indices(dims: readonly number[]): Generator<number[]> {
   const [first, ...rest] = dims;
   if (first === undefined) yield [];
   else for (let i = 0; i < first; i++) for (const tail of indices(rest)) yield [i, ...tail];
 }
 
-export const at = (dims: readonly number[], index: readonly number[]) => dims.reduce((flat, dim, i) => flat * dim + (index[i] as number), 0);
+const at = (dims: readonly number[], index: readonly number[]) => dims.reduce((flat, dim, i) => flat * dim + (index[i] as number), 0);
+
+/** Flat indices of the elements that meet in each product: y[n,m,o] has Σ of w[m,c,k]·x[n, g·C/G + c, o·s + k·d - p], m in group g. */
+export function* products({ x, w, dy, geometry: { axes, group } }: Setting): Generator<{ readonly x: number; readonly w: number; readonly dy: number }> {
+  const [m, perGroup] = w as [number, number];
+  for (const [channel, c, ...k] of indices(w) as Generator<[number, number, ...number[]]>) {
+    const input = Math.floor(channel / (m / group)) * perGroup + c;
+    for (const [n, ...o] of indices([dy[0] as number, ...dy.slice(2)]) as Generator<[number, ...number[]]>) {
+      const position = axes.map((axis, i) => (o[i] as number) * axis.stride + (k[i] as number) * axis.dilation - axis.padBegin);
+      if (position.some((element, i) => element < 0 || element >= (x[i + 2] as number))) continue;
+      yield { x: at(x, [n, input, ...position]), w: at(w, [channel, c, ...k]), dy: at(dy, [n, channel, ...o]) };
+    }
+  }
+}

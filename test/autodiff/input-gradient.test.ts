@@ -5,23 +5,14 @@ import { elementCount } from "../../src/ir/dims.ts";
 import { tensorNumbers, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { convInputGradient, inputGradientMethods, isConvolutionOfTurned } from "../../src/ops/lowerings/conv-input-gradient.ts";
-import { at, indices, type Setting, settings } from "./conv-settings.ts";
+import { products, type Setting, settings } from "./conv-settings.ts";
 import { between, randomFrom } from "./operands.ts";
 import { openModel, type Ran } from "./runtime.ts";
 
-/** dx[n, g·C/G + c, o·s + k·d - p] = Σ over m in group g, o and k of dy[n,m,o]·w[m,c,k], by definition, in float64. */
-function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, ws: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
-  const result = new Float64Array(elementCount(x));
-  const [m, perGroup] = w as [number, number];
-  for (const [channel, c, ...k] of indices(w) as Generator<[number, number, ...number[]]>) {
-    const input = Math.floor(channel / (m / group)) * perGroup + c;
-    for (const [n, ...o] of indices([dy[0] as number, ...dy.slice(2)]) as Generator<[number, ...number[]]>) {
-      const to = axes.map((axis, i) => (o[i] as number) * axis.stride + (k[i] as number) * axis.dilation - axis.padBegin);
-      if (to.some((position, i) => position < 0 || position >= (x[i + 2] as number))) continue;
-      const place = at(x, [n, input, ...to]);
-      result[place] = (result[place] as number) + (dys[at(dy, [n, channel, ...o])] as number) * (ws[at(w, [channel, c, ...k])] as number);
-    }
-  }
+/** dx = Σ of dy·w over all products, by definition, in float64. */
+function byDefinition(setting: Setting, ws: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
+  const result = new Float64Array(elementCount(setting.x));
+  for (const at of products(setting)) result[at.x] = (result[at.x] as number) + (dys[at.dy] as number) * (ws[at.w] as number);
   return result;
 }
 

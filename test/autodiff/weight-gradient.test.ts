@@ -7,7 +7,7 @@ import { tensorNumbers, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { canCompute, convWeightGradient, type WeightGradientMethod, weightGradientMethods } from "../../src/ops/lowerings/conv-weight-gradient.ts";
 import { weightGradientByRows } from "../../src/ops/lowerings/conv-weight-rows.ts";
-import { at, indices, type Setting, settings } from "./conv-settings.ts";
+import { products, type Setting, settings } from "./conv-settings.ts";
 import { between, randomFrom } from "./operands.ts";
 import { openModel, type Ran } from "./runtime.ts";
 
@@ -16,19 +16,10 @@ function applies(method: WeightGradientMethod, { geometry, x, w, dy }: Setting):
   return canCompute(method, geometry, { x: value("x", x), w: value("w", w), dy: value("dy", dy) });
 }
 
-/** dW[m,c,k] = Σ over n and windows o of dy[n,m,o]·x[n, g·C/G + c, o·s + k·d - p], by definition, in float64. */
-function byDefinition({ x, w, dy, geometry: { axes, group } }: Setting, xs: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
-  const result = new Float64Array(elementCount(w));
-  const [m, perGroup] = w as [number, number];
-  for (const [channel, c, ...k] of indices(w) as Generator<[number, number, ...number[]]>) {
-    const input = Math.floor(channel / (m / group)) * perGroup + c;
-    for (const [n, ...o] of indices([dy[0] as number, ...dy.slice(2)]) as Generator<[number, ...number[]]>) {
-      const from = axes.map((axis, i) => (o[i] as number) * axis.stride + (k[i] as number) * axis.dilation - axis.padBegin);
-      if (from.some((position, i) => position < 0 || position >= (x[i + 2] as number))) continue;
-      const place = at(w, [channel, c, ...k]);
-      result[place] = (result[place] as number) + (dys[at(dy, [n, channel, ...o])] as number) * (xs[at(x, [n, input, ...from])] as number);
-    }
-  }
+/** dW = Σ of dy·x over all products, by definition, in float64. */
+function byDefinition(setting: Setting, xs: ArrayLike<number>, dys: ArrayLike<number>): Float64Array {
+  const result = new Float64Array(elementCount(setting.w));
+  for (const at of products(setting)) result[at.w] = (result[at.w] as number) + (dys[at.dy] as number) * (xs[at.x] as number);
   return result;
 }
 

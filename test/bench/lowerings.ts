@@ -15,7 +15,7 @@ import { OpBuilder } from "../../src/ops/builder.ts";
 import { finishModel } from "../../src/ops/finish.ts";
 import { bandForms, cheapestForm, convolveInForm } from "../../src/ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, extent } from "../../src/ops/lowerings/conv-geometry.ts";
-import { convInputGradient, inputGradientMethods, isConvolutionOfTurned } from "../../src/ops/lowerings/conv-input-gradient.ts";
+import { chooseInputGradient, convInputGradient, inputGradientMethods } from "../../src/ops/lowerings/conv-input-gradient.ts";
 import { canCompute, chooseWeightGradient, convWeightGradient, weightGradientMethods } from "../../src/ops/lowerings/conv-weight-gradient.ts";
 import { encodeModel } from "../../src/proto/encode.ts";
 import { randomStream } from "../../src/support/random.ts";
@@ -79,7 +79,7 @@ function tasksOf({ about, channels: [c, m], map, kernel, stride = 1, dilation = 
         build: (op, [x, w]) => convolveInForm(op, geometry, form, { x: x as Value, w: w as Value }),
       }),
     );
-  const usual = isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution";
+  const usual = chooseInputGradient(geometry);
   const input = inputGradientMethods
     .filter((method) => method !== "convolution" || usual === "convolution")
     .map(

@@ -3,10 +3,10 @@
  * that see the same taps of the kernel are convolved together with those taps alone. No product with padding is made.
  */
 
-import { isStatic } from "../../ir/dims.ts";
+import { elementCount, isStatic } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { type ConvGeometry, convAttributes, extent, type WindowAxis } from "./conv-geometry.ts";
+import { type ConvGeometry, combinations, convAttributes, extent, type WindowAxis } from "./conv-geometry.ts";
 
 /** Half open. */
 export interface Interval {
@@ -23,13 +23,7 @@ interface Band {
 }
 
 export const lengthOf = ({ begin, end }: Interval) => end - begin;
-const product = (numbers: readonly number[]) => numbers.reduce((all, each) => all * each, 1);
 const sum = (numbers: readonly number[]) => numbers.reduce((all, each) => all + each, 0);
-
-/** All choices of one item per list. */
-function combinations<T>(lists: readonly (readonly T[])[]): readonly (readonly T[])[] {
-  return lists.reduce<readonly (readonly T[])[]>((all, list) => all.flatMap((before) => list.map((item) => [...before, item])), [[]]);
-}
 
 const resultSize = (axis: WindowAxis, size: number) => size + axis.padBegin + axis.padEnd - extent(axis) + 1;
 
@@ -62,20 +56,23 @@ function bandsOf(axis: WindowAxis, size: number): readonly Band[] {
   });
 }
 
-/** What copying an element takes, in multiplications: it runs on one thread and waits for memory. */
+/**
+ * What copying an element takes, in multiplications: it runs on one thread and waits for memory. Measured on two cores in a
+ * step of DeepLabV3-R50: 1.15 ns an element for a Slice, 137 multiplications a nanosecond for the products of what it cut.
+ */
 export const copyCost = 150;
 
 /** Multiplications and copies, as multiplications, for one image. */
 function costOf(sizes: readonly number[], kernel: readonly number[], [m, c]: readonly [number, number], axes: readonly (readonly Band[])[]): number {
-  const results = m * product(axes.map((bands) => sum(bands.map(({ positions }) => lengthOf(positions)))));
+  const results = m * elementCount(axes.map((bands) => sum(bands.map(({ positions }) => lengthOf(positions)))));
   let multiplications = 0;
   let copied = results * axes.filter((bands) => bands.length > 1).length;
   for (const bands of combinations(axes)) {
-    const taps = product(bands.map((band) => lengthOf(band.taps)));
-    const elements = product(bands.map((band) => lengthOf(band.elements)));
-    multiplications += m * c * taps * product(bands.map(({ positions }) => lengthOf(positions)));
-    if (taps < product(kernel)) copied += m * c * taps;
-    if (elements < product(sizes)) copied += c * elements;
+    const taps = elementCount(bands.map((band) => lengthOf(band.taps)));
+    const elements = elementCount(bands.map((band) => lengthOf(band.elements)));
+    multiplications += m * c * taps * elementCount(bands.map(({ positions }) => lengthOf(positions)));
+    if (taps < elementCount(kernel)) copied += m * c * taps;
+    if (elements < elementCount(sizes)) copied += c * elements;
   }
   return multiplications + copyCost * copied;
 }

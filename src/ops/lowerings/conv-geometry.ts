@@ -48,6 +48,16 @@ export function convAttributes({ axes, group }: ConvGeometry) {
   };
 }
 
+/** All choices of one item per list, those of the last list fastest. */
+export function combinations<T>(lists: readonly (readonly T[])[]): readonly (readonly T[])[] {
+  return lists.reduce<readonly (readonly T[])[]>((all, list) => all.flatMap((before) => list.map((item) => [...before, item])), [[]]);
+}
+
+/** All positions of a kernel, last axis fastest. */
+export function kernelPositions(sizes: readonly number[]): readonly (readonly number[])[] {
+  return combinations(sizes.map((size) => Array.from({ length: size }, (_, i) => i)));
+}
+
 /** `[N, g·C, …]` to `[N, g, C, pixels]`. */
 export function inGroups(op: OpBuilder, value: Value, group: number, channels: number): Value {
   const [images] = dimsOf(value);

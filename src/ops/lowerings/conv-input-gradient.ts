@@ -75,12 +75,16 @@ export function isConvolutionOfTurned({ axes }: ConvGeometry): boolean {
   return axes.every((axis) => axis.stride === 1 && axis.padBegin < extent(axis) && axis.padEnd < extent(axis));
 }
 
-/** @param method by default the cheapest that exists, after the table of lowerings in the benchmarks */
+/** The cheapest that exists, after the table of lowerings in the benchmarks. */
+export function chooseInputGradient(geometry: ConvGeometry): InputGradientMethod {
+  return isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution";
+}
+
 export function convInputGradient(
   op: OpBuilder,
   geometry: ConvGeometry,
   operands: ConvOperands,
-  method: InputGradientMethod = isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution",
+  method: InputGradientMethod = chooseInputGradient(geometry),
 ): Value {
   return method === "convolution" ? byConvolution(op, geometry, operands) : byTransposedConvolution(op, geometry, operands);
 }

@@ -3,11 +3,11 @@
  * for windows that reach far beyond it. Nothing is padded and no product with padding is made.
  */
 
+import { elementCount } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { copyCost, cutOut, type Interval, lengthOf } from "./conv-bands.ts";
-import type { ConvGeometry, ConvOperands, WindowAxis } from "./conv-geometry.ts";
-import { kernelPositions } from "./conv-weight-position.ts";
+import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions, type WindowAxis } from "./conv-geometry.ts";
 
 /** Along one axis: the positions of dy at which a tap lies inside x, and the elements of x that it meets there. */
 interface Met {
@@ -29,14 +29,12 @@ function regions({ axes }: ConvGeometry, { x, dy }: ConvOperands): readonly (rea
   return kernelPositions(axes.map((axis) => axis.size)).map((at) => axes.map((axis, i) => met(axis, size(x, i), size(dy, i), at[i] as number)));
 }
 
-const pixels = (along: readonly Met[]) => along.reduce((all, { positions }) => all * lengthOf(positions), 1);
+const pixels = (along: readonly Met[]) => elementCount(along.map(({ positions }) => lengthOf(positions)));
 
 /** Multiplications and copies, as multiplications, for one image. Spatial sizes have to be known. */
 export function croppedCost(geometry: ConvGeometry, operands: ConvOperands): number {
   const [m, c] = dimsOf(operands.w) as readonly number[] as [number, number];
-  const all = dimsOf(operands.dy)
-    .slice(2)
-    .reduce<number>((product, dim) => product * Number(dim), 1);
+  const all = elementCount(dimsOf(operands.dy).slice(2) as readonly number[]);
   const seen = regions(geometry, operands).map(pixels);
   const copied = seen.filter((count) => count < all).reduce((sum, count) => sum + count, 0);
   return m * c * seen.reduce((sum, count) => sum + count, 0) + copyCost * (m + c * geometry.group) * copied;
@@ -47,13 +45,12 @@ export function weightGradientCropped(op: OpBuilder, geometry: ConvGeometry, ope
   const { x, w, dy } = operands;
   const { group, axes } = geometry;
   const [m, perGroup] = dimsOf(w) as readonly number[] as [number, number];
-  const flat = (value: Value, channels: number) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([group, channels, -1])], 0));
   const products = regions(geometry, operands).map((along) => {
     if (pixels(along) === 0) return op.expand(op.scalar(w.dtype, 0), op.ints([1, m, perGroup]));
     const positions = along.map((each) => each.positions);
     const elements = along.map((each) => each.elements);
-    const seed = flat(cutOut(op, dy, positions), m / group);
-    const image = flat(cutOut(op, x, elements), perGroup);
+    const seed = inGroups(op, cutOut(op, dy, positions), group, m / group);
+    const image = inGroups(op, cutOut(op, x, elements), group, perGroup);
     const product = op.matmul(seed, op.transpose(image, [0, 1, 3, 2]));
     return op.reshape(op.reduceSum(product, [0]), [1, m, perGroup]);
   });

@@ -45,8 +45,9 @@ export function canCompute(method: WeightGradientMethod, { axes, group }: ConvGe
 }
 
 /**
- * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for
- * stride 1 (or products of what lies inside the image), and for strides a grouped convolution (depthwise), columns (few channels) or one product per position.
+ * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for stride 1 (or
+ * products of what lies inside the image), and for strides a grouped convolution (depthwise), phases, columns (few channels)
+ * or one product per position.
  */
 export function chooseWeightGradient(geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
   const { axes } = geometry;

@@ -3,12 +3,7 @@
 import { addDims, type Dim, mulDims, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { type ConvGeometry, type ConvOperands, inGroups } from "./conv-geometry.ts";
-
-/** All positions of a kernel, last axis fastest. */
-export function kernelPositions(sizes: readonly number[]): number[][] {
-  return sizes.reduce<number[][]>((all, size) => all.flatMap((at) => Array.from({ length: size }, (_, i) => [...at, i])), [[]]);
-}
+import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions } from "./conv-geometry.ts";
 
 /** x as each kernel position sees it, in the spatial size of dy: `[N, C, …]` per position. */
 export function shiftedViews(op: OpBuilder, { axes }: ConvGeometry, x: Value, dy: Value): Value[] {

@@ -7,7 +7,7 @@ import { type ConvGeometry, convAttributes } from "./conv-geometry.ts";
 
 /** @param x `[N, C, …]`, w `[M, C/g, k…]` */
 export function convolve(op: OpBuilder, geometry: ConvGeometry, x: Value, w: Value): Value {
-  // cuDNN's kernels leave padding out by themselves.
+  // Timed on the CPU; cuDNN has dilated kernels of its own, which were not.
   const bands = op.provider === "cuda" ? undefined : convolutionInBands(op, geometry, { x, w });
   return bands ?? op.emit("Conv", [x, w], convAttributes(geometry));
 }
