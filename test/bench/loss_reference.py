@@ -17,20 +17,30 @@ def lovasz_grad(sorted_foreground):
     return jaccard
 
 
-def lovasz_softmax(probabilities, labels, ignore=255):
-    classes = probabilities.shape[1]
-    flat = probabilities.permute(0, 2, 3, 1).reshape(-1, classes)
-    labels = labels.reshape(-1)
-    valid = labels != ignore
-    flat, labels = flat[valid], labels[valid]
+def lovasz_of_rows(probabilities, labels):
+    """Lovász-Softmax of valid pixels, `[P, C]` and `[P]`, over the classes present."""
     losses = []
-    for c in range(classes):
-        foreground = (labels == c).to(flat.dtype)
+    for c in range(probabilities.shape[1]):
+        foreground = (labels == c).to(probabilities.dtype)
         if foreground.sum() == 0:
             continue
-        errors, order = torch.sort((foreground - flat[:, c]).abs(), 0, descending=True)
+        errors, order = torch.sort((foreground - probabilities[:, c]).abs(), 0, descending=True)
         losses.append(torch.dot(errors, lovasz_grad(foreground[order])))
     return torch.stack(losses).mean()
+
+
+def lovasz_softmax(probabilities, labels, ignore=255):
+    flat = probabilities.permute(0, 2, 3, 1).reshape(-1, probabilities.shape[1])
+    labels = labels.reshape(-1)
+    valid = labels != ignore
+    return lovasz_of_rows(flat[valid], labels[valid])
+
+
+def lovasz_hinge(logits, labels):
+    """Of one channel, `[P]` each."""
+    foreground = labels.to(logits.dtype)
+    errors, order = torch.sort(1 - logits * (2 * foreground - 1), 0, descending=True)
+    return torch.dot(F.relu(errors), lovasz_grad(foreground[order]))
 
 
 def ohem_cross_entropy(logits, labels, threshold=0.6, min_kept=None, ignore=255):

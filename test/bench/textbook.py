@@ -5,6 +5,7 @@ A one-channel head has the binary cross-entropy under the same mining and the Lo
 
 import torch
 import torch.nn.functional as F
+from loss_reference import lovasz_hinge, lovasz_of_rows
 
 
 def textbook_loss(logits, labels, lovasz, threshold=0.6, min_kept=1 / 16):
@@ -14,7 +15,7 @@ def textbook_loss(logits, labels, lovasz, threshold=0.6, min_kept=1 / 16):
     binary = logits.shape[1] == 1
     if binary:
         rows, truth = logits.flatten()[valid], labels.flatten()[valid]
-        losses = F.binary_cross_entropy_with_logits(rows, truth.float(), reduction="none")
+        losses = F.binary_cross_entropy_with_logits(rows, truth.to(rows.dtype), reduction="none")
         scores = torch.sigmoid(rows.detach() * (2 * truth - 1))
     else:
         losses = F.cross_entropy(logits, labels, ignore_index=255, reduction="none").flatten()[valid]
@@ -28,30 +29,4 @@ def textbook_loss(logits, labels, lovasz, threshold=0.6, min_kept=1 / 16):
     if binary:
         return total + lovasz_hinge(rows, truth)
     rows = probabilities.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])[valid]
-    return total + lovasz_softmax(rows, labels.flatten()[valid])
-
-
-def lovasz_weights(sorted_truth):
-    """The difference of neighbouring Jaccard losses."""
-    intersection = sorted_truth.sum() - sorted_truth.cumsum(0)
-    union = sorted_truth.sum() + (1 - sorted_truth).cumsum(0)
-    jaccard = 1 - intersection / union
-    jaccard[1:] = jaccard[1:] - jaccard[:-1]
-    return jaccard
-
-
-def lovasz_softmax(rows, truth):
-    terms = []
-    for index in range(rows.shape[1]):
-        foreground = (truth == index).float()
-        if foreground.sum() == 0:
-            continue
-        errors, order = (foreground - rows[:, index]).abs().sort(descending=True)
-        terms.append(torch.dot(errors, lovasz_weights(foreground[order])))
-    return torch.stack(terms).mean()
-
-
-def lovasz_hinge(rows, truth):
-    foreground = truth.float()
-    errors, order = (1 - rows * (2 * foreground - 1)).sort(descending=True)
-    return torch.dot(F.relu(errors), lovasz_weights(foreground[order]))
+    return total + lovasz_of_rows(rows, labels.flatten()[valid])

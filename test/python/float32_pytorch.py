@@ -1,7 +1,7 @@
 """How often PyTorch's own float32 gradients lie beyond the bound of test/attach/reference.test.ts, by the kernels it uses.
 
 Evaluates the reference models with PyTorch's layers, the gradient by autograd, the loss as published
-(test/bench/loss_reference.py). In float64 that has to be ref.json, or nothing is said about float32. Arguments: folders
+(test/bench/loss_reference.py, textbook.py). In float64 that has to be ref.json, or nothing is said about float32. Arguments: folders
 of models. Prints a table; with --write it goes into test/attach/float32.md, beside the same count for the training graph
 on the runtime (test/attach/float32.ts). Nothing is nudged: picture and weights are those of the files.
 """
@@ -23,7 +23,8 @@ import torch_operators as operators
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "bench"))
-from loss_reference import lovasz_grad, lovasz_softmax, ohem_cross_entropy  # noqa: E402
+from loss_reference import lovasz_softmax, ohem_cross_entropy  # noqa: E402
+from textbook import textbook_loss  # noqa: E402
 
 PAGE = ROOT / "test" / "attach" / "float32.md"
 MARKS = ("<!-- table -->", "<!-- end of table -->")
@@ -134,24 +135,11 @@ class Network:
         raise ValueError(f"nothing makes {self.logits}")
 
 
-def binary_loss(logits, labels, threshold):
-    """Mined binary cross-entropy and the Lovász hinge of one channel, over the pixels that are not ignored."""
-    valid = labels.reshape(-1) != 255
-    z, y = logits.reshape(-1)[valid], labels.reshape(-1)[valid].to(logits.dtype)
-    signs = 2 * y - 1
-    losses = F.binary_cross_entropy_with_logits(z, y, reduction="none")
-    scores = torch.sigmoid(z * signs).detach()
-    ordered = scores.sort().values
-    cut = max(ordered[min(labels.numel() // 16, len(ordered) - 1)].item(), threshold)
-    errors, order = torch.sort(1 - z * signs, descending=True)
-    return losses[scores < cut].mean() + torch.dot(F.relu(errors), lovasz_grad(y[order]))
-
-
 def loss_of(logits, labels, threshold):
     if logits.shape[2:] != labels.shape[1:]:
         logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
     if logits.shape[1] == 1:
-        return binary_loss(logits, labels, threshold)
+        return textbook_loss(logits, labels, True, threshold)
     return ohem_cross_entropy(logits, labels, threshold) + lovasz_softmax(F.softmax(logits, 1), labels)
 
 
