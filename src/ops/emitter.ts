@@ -6,8 +6,9 @@
 import { isStatic, type Shape } from "../ir/dims.ts";
 import { type DataType, isFloat } from "../ir/dtype.ts";
 import type { Attributes, Node, Value } from "../ir/graph.ts";
-import { type Tensor, tensorOf } from "../ir/tensor.ts";
+import { reshapeTensor, type Tensor, tensorOf } from "../ir/tensor.ts";
 import { assert, bug } from "../support/errors.ts";
+import { widened } from "./broadcast.ts";
 import { type catalog, type OpName, schemaOf } from "./catalog.ts";
 import { Constants } from "./constants.ts";
 import { type AttributeArguments, type OutputType, withDefaults } from "./define.ts";
@@ -99,13 +100,18 @@ export class Emitter {
     types: readonly (OutputType | undefined)[],
     options: EmitOptions = {},
   ): Node {
-    let last = inputs.length;
-    while (last > 0 && inputs[last - 1] === undefined) last -= 1;
-    const trimmed = last === inputs.length ? inputs : inputs.slice(0, last);
+    const operands = domain === "" ? widened(op, inputs, (value, shape) => this.inShape(value, shape)) : inputs;
+    let last = operands.length;
+    while (last > 0 && operands[last - 1] === undefined) last -= 1;
+    const trimmed = last === operands.length ? operands : operands.slice(0, last);
     const given = options.names;
     const name = given?.node ?? this.hint(op);
     const named = (i: number) => given?.outputs?.[i] ?? (i > 0 ? `${name}_output${i}` : name);
     return this.draft.emit({ op, domain, name, inputs: trimmed, attributes }, types, named);
+  }
+
+  private inShape(value: Value, shape: readonly number[]): Value {
+    return value.constant === undefined ? this.emit("Reshape", [value, this.ints(shape)]) : this.constant(reshapeTensor(value.constant, shape));
   }
 
   /** The name of an operator below the scope, for nodes and what they make: one string for all, which is hashed once. */
