@@ -119,7 +119,7 @@ export function differentiate(
     return arriving.get(value)?.[0];
   };
   const isWanted = new Set(wanted);
-  const { after, zero, finish } = ordering(op.scope("grad/order"), nodes, wanted);
+  const { after, zero, later, finish } = ordering(op.scope("grad/order"), nodes, wanted);
   const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
   const readAgain = secondReadings(options.readAgain ?? new Map());
   for (const node of active.toReversed()) {
@@ -131,7 +131,7 @@ export function differentiate(
     const recalled = (value: Value | undefined) => value && (readAgain(value) ?? recall(value, zero));
     const { op: type, domain, name, attributes } = node;
     const seen = { op: type, domain, name, inputs: node.inputs.map(recalled), outputs: node.outputs.map(recalled), attributes };
-    const parts = atNode(node, () => rule(ruleContext(scope, seen, dys, needs, { after, zero })));
+    const parts = atNode(node, () => rule(ruleContext(scope, seen, dys, needs, { after, zero, later })));
     node.inputs.forEach((value, i) => {
       const part = parts[i];
       if (value === undefined || part === undefined || !needs(i)) return;
@@ -180,7 +180,7 @@ function ruleContext(
   node: Node,
   dys: readonly (Value | undefined)[],
   needs: (index: number) => boolean,
-  { after, zero }: Pick<RuleContext, "after" | "zero">,
+  { after, zero, later }: Pick<RuleContext, "after" | "zero" | "later">,
 ): RuleContext {
   const attrs = withDefaults(schemaOf(node.op as OpName).attrs, plainAttributes(node.attributes)) as OpAttributes<OpName>;
   const [first] = node.outputs;
@@ -197,5 +197,6 @@ function ruleContext(
     needs,
     after,
     zero,
+    later,
   };
 }

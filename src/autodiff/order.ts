@@ -6,12 +6,15 @@
 import { elementCount, isStatic } from "../ir/dims.ts";
 import type { Node, Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
+import { delayed } from "../ops/delay.ts";
 
 export interface Order {
   /** A zero made from these gradients. */
   readonly after: (...gradients: readonly Value[]) => Value;
   /** A zero made from the gradients finished since a node last waited, else from what that waited for. */
   readonly zero: () => Value;
+  /** The value, which waits for what `zero` waits for. */
+  readonly later: (value: Value) => Value;
   /** Says that the gradient of a wanted tensor is done, at a node that reads it. */
   readonly finish: (gradient: Value, node: Node) => void;
 }
@@ -28,15 +31,17 @@ export function ordering(op: OpBuilder, nodes: readonly Node[], wanted: readonly
   const zeroAfter = zeros(op);
   const ofWeights = madeOfWeights(nodes, wanted);
   let [finished, awaited]: [Value[], readonly Value[]] = [[], []];
+  const zero = () => {
+    if (finished.length > 0) [finished, awaited] = [[], finished];
+    return zeroAfter(awaited);
+  };
   return {
     after(...gradients) {
       finished.push(...gradients);
       return zeroAfter(gradients);
     },
-    zero() {
-      if (finished.length > 0) [finished, awaited] = [[], finished];
-      return zeroAfter(awaited);
-    },
+    zero,
+    later: (value) => delayed(op, value, zero()),
     finish(gradient, node) {
       // Nodes on weights alone hold no activation.
       if (!(isSmall(gradient) && ofWeights.has(node))) finished.push(gradient);

@@ -6,6 +6,7 @@
 import { elementCount, isStatic } from "../ir/dims.ts";
 import type { Node, Value } from "../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../ops/builder.ts";
+import { delayed } from "../ops/delay.ts";
 
 /** One pass over memory, or little more. Relu is not here: the runtime makes it inside the convolution before it. */
 const cheap = new Set(
@@ -69,7 +70,7 @@ export function recomputation(op: OpBuilder, nodes: readonly Node[]): Recomputat
       // From kept tensors alone: the smallest one waits, else the runtime would make both at once, or merge them.
       const at = smallestFloat(inputs);
       const waiting = inputs[at];
-      if (waiting !== undefined && !views.has(node.op)) inputs[at] = op.add(waiting, zero());
+      if (waiting !== undefined && !views.has(node.op)) inputs[at] = delayed(op, waiting, zero());
       else return;
     }
     const types = node.outputs.map((value) => value && { dtype: value.dtype, shape: value.shape });

@@ -27,6 +27,8 @@ export interface RuleContext<K extends OpName = OpName> {
    * recomputed statistics use it, because the runtime would otherwise make them all first and keep them alive.
    */
   readonly zero: () => Value;
+  /** The value, which waits as what compares with `zero` does; for what has no operand to take a zero. */
+  readonly later: (value: Value) => Value;
 }
 
 /**

@@ -57,10 +57,12 @@ const rules: Readonly<Record<string, (context: Context) => Simplified | undefine
     const { x, attrs, producer } = context;
     const kept = same(context);
     if (kept || x[0] === undefined) return kept;
-    // A reshape of a reshape reads the first source; a 0 in the target would mean another dimension there.
+    // A reshape of a reshape reads the first source; a 0 in the target would mean another dimension there. One that keeps the
+    // shape is there to wait for its sizes.
     const inner = producer(x[0]);
     const target = constantInts(x[1]);
     if (inner?.op !== "Reshape" || inner.domain !== "" || !target || target.includes(0)) return undefined;
+    if (sameShape(inner.inputs[0]?.shape, x[0].shape)) return undefined;
     return { inputs: [inner.inputs[0], x[1]], attrs };
   },
   Transpose: ({ x: [value], attrs, producer, type }) => {

@@ -1,10 +1,11 @@
 /** Puts a normalized graph into another graph under construction, with values in place of its inputs. */
 
+import { isStatic } from "../ir/dims.ts";
 import type { Node, Value } from "../ir/graph.ts";
 import { capturedValues } from "../ir/needed.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { isKnownOp } from "../ops/catalog.ts";
-import { plainAttributes } from "../ops/define.ts";
+import { contentOf, plainAttributes } from "../ops/define.ts";
 import { apart } from "./apart.ts";
 import { cheaperForward } from "./cheaper-forward.ts";
 import { cloneAttributes, type Substitution } from "./clone.ts";
@@ -65,13 +66,19 @@ export function inline(
     }
     const names = { node: node.name, outputs: node.outputs.map((value) => value?.name ?? "") };
     const known = node.domain === "" && isKnownOp(node.op);
-    const results = known
-      ? op.emitAll(node.op, inputs, plainAttributes(node.attributes) as Record<string, never>, { outputs: node.outputs.length, names })
-      : op.append(node.op, node.domain, inputs, cloneAttributes(node.attributes, around), node.outputs, { names }).outputs;
+    const results =
+      known && !statesMore(node, inputs)
+        ? op.emitAll(node.op, inputs, plainAttributes(node.attributes) as Record<string, never>, { outputs: node.outputs.length, names })
+        : op.append(node.op, node.domain, inputs, cloneAttributes(node.attributes, around), node.outputs, { names }).outputs;
     node.outputs.forEach((value, i) => {
       const result = results[i];
       if (value !== undefined && result !== undefined) become(value, result);
     });
   }
   return mapped;
+}
+
+/** Whether the sizes are stated that no inference tells: of a Reshape to sizes that only the run knows. */
+function statesMore({ op, domain, outputs }: Node, [, sizes]: readonly (Value | undefined)[]): boolean {
+  return op === "Reshape" && domain === "" && sizes !== undefined && contentOf(sizes) === undefined && isStatic(outputs[0]?.shape);
 }

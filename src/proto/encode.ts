@@ -4,7 +4,7 @@
  */
 
 import protobuf from "protobufjs/minimal.js";
-import type { Shape } from "../ir/dims.ts";
+import { isStatic, type Shape } from "../ir/dims.ts";
 import { dataTypeCode } from "../ir/dtype.ts";
 import type { Attribute, Attributes, FunctionBody, Graph, Model, Node, Value } from "../ir/graph.ts";
 import { capturedValues } from "../ir/needed.ts";
@@ -126,8 +126,22 @@ function encodeMainGraph(graph: Graph, options: EncodeOptions, beginning: Beginn
     }),
     input: graph.inputs.map((value) => valueInfo(value.name, value)),
     output: graph.outputs.map(({ name, value }) => valueInfo(name, value)),
+    valueInfo: statedSizes(graph, names),
   });
   return [...(beginning?.chunks ?? []), ...nodes, ...rest];
+}
+
+/**
+ * What a Reshape to computed sizes makes, where they are known: shape inference cannot tell, and the runtime uses memory again
+ * only for tensors of known size.
+ */
+function statedSizes({ nodes, outputs }: Graph, names: Names): Message[] {
+  const stated = new Set(outputs.map(({ value }) => value));
+  return nodes.flatMap(({ op, domain, inputs, outputs: [made] }) => {
+    if (op !== "Reshape" || domain !== "" || made === undefined || !isStatic(made.shape)) return [];
+    const name = inputs[1]?.constant === undefined && !stated.has(made) ? names.of(made) : undefined;
+    return name === undefined ? [] : [valueInfo(name, made)];
+  });
 }
 
 /** A node of the main graph, by way of messages only where it has subgraphs or large tensors. */

@@ -28,7 +28,13 @@ const at = (...values: number[]): Operand => x([values.length], exactly(values))
 
 const kinks: readonly (readonly [string, Case, readonly number[]])[] = [
   ["Relu at 0", { op: "Relu", inputs: [at(-1, 0, 1)] }, [0, 0, 1]],
+  ["Relu of the smallest and largest numbers", { op: "Relu", inputs: [at(-1.2e-38, 1.2e-38, -3.4e38, 3.4e38)] }, [0, 1, 0, 1]],
   ["LeakyRelu at 0", { op: "LeakyRelu", inputs: [at(-1, 0, 1)], attrs: { alpha: 0.25 } }, [0.25, 0.25, 1]],
+  [
+    "LeakyRelu of the smallest and largest numbers",
+    { op: "LeakyRelu", inputs: [at(-1.2e-38, 1.2e-38, -3.4e38, 3.4e38)], attrs: { alpha: 0.25 } },
+    [0.25, 1, 0.25, 1],
+  ],
   ["Abs at 0", { op: "Abs", inputs: [at(-2, 0, 2)] }, [-1, 0, 1]],
   ["Clip at its bounds", { op: "Clip", inputs: [at(-1, 0, 0.5, 1, 2), scalar(0), scalar(1)] }, [0, 1, 1, 1, 0]],
   ["ReduceL1 at 0", { op: "ReduceL1", inputs: [at(-2, 0, 2)] }, [-1, 0, 1]],
@@ -41,12 +47,15 @@ const kinks: readonly (readonly [string, Case, readonly number[]])[] = [
   ["GlobalMaxPool shares among ties", { op: "GlobalMaxPool", inputs: [x([1, 1, 2, 2], exactly([4, 4, 4, 4]))] }, [0.25, 0.25, 0.25, 0.25]],
   ["HardSigmoid at the ends", { op: "HardSigmoid", inputs: [at(-1, 0, 1)], attrs: { alpha: 0.5, beta: 0.5 } }, [0, 0.5, 0]],
   ["HardSwish at the ends", { op: "HardSwish", inputs: [at(-3, 0, 3)] }, [0, 0.5, 1]],
+  ["HardSwish far outside", { op: "HardSwish", inputs: [at(-3e38, -4, 4, 3e38)] }, [0, 0, 1, 1]],
   ["Softsign at 0", { op: "Softsign", inputs: [at(0, 1)] }, [1, 0.25]],
 ];
 
+const lowerings = ["any", "cpu"] as const;
+
 for (const [about, given, expected] of kinks) {
-  test(about, async () => {
-    const { input0 } = await gradientsOf(given);
+  test.each(lowerings)(`${about}, %s`, async (provider) => {
+    const { input0 } = await gradientsOf(given, provider);
     expect(input0).toEqual(expected);
   });
 }
@@ -57,7 +66,7 @@ test("Max shares among tied inputs", async () => {
   expect(found).toEqual({ input0: [third, 0.5], input1: [third, 0], input2: [third, 0.5] });
 });
 
-for (const provider of ["any", "cpu"] as const) {
+for (const provider of lowerings) {
   test(`MaxPool gives all to the first of a tie, ${provider}`, async () => {
     const pool: Case = { op: "MaxPool", inputs: [x([1, 1, 2, 4], exactly([7, 7, 0, 0, 7, 7, 0, 0]))], attrs: { kernel_shape: [2, 2], strides: [2, 2] } };
     expect(await gradientsOf(pool, provider, [2, 3])).toEqual({ input0: [2, 0, 3, 0, 0, 0, 0, 0] });

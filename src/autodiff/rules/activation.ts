@@ -2,6 +2,7 @@
 
 import type { Value } from "../../ir/graph.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
+import type { OpBuilder } from "../../ops/builder.ts";
 import { defineGradients, nonDifferentiable } from "../registry.ts";
 
 /** A bound of Clip as a number, when it is a constant. */
@@ -16,22 +17,40 @@ function isBelow(low: Value, high: Value): boolean {
   return Number(tensorNumbers(low.constant)[0]) <= Number(tensorNumbers(high.constant)[0]);
 }
 
+/** Of float32. */
+const largest = 3.4028234663852886e38;
+
+/**
+ * Whether x·largest tells the sign of x: on the CPU, which calculates with infinities (WebGPU need not). It is less than 1 for
+ * 0 < x < 3e-39 alone, and what comes between the slopes of both sides is a subgradient there as it is at 0.
+ */
+const hasStep = (op: OpBuilder, x: Value) => op.provider === "cpu" && x.dtype === "float32";
+
 export const activation = defineGradients({
   // The subgradient at 0 is 0, as in PyTorch.
-  Relu: ({ op, y: [y], dy, zero }) => [op.mul(dy, op.cast(op.greater(y, zero()), dy.dtype))],
-  LeakyRelu: ({ op, x: [x], dy, attrs, zero }) => [op.mul(dy, op.where(op.greater(x, zero()), 1, op.scalar(dy.dtype, attrs.alpha)))],
+  Relu({ op, y: [y], dy, zero, later }) {
+    if (!hasStep(op, y)) return [op.mul(dy, op.cast(op.greater(y, zero()), dy.dtype))];
+    // min(1, y·largest): one pass where a comparison and its Cast are two.
+    return [op.mul(dy, op.emit("HardSigmoid", [later(y)], { alpha: largest, beta: 0 }))];
+  },
+  LeakyRelu({ op, x: [x], dy, attrs, zero }) {
+    const alpha = op.scalar(dy.dtype, attrs.alpha);
+    if (!hasStep(op, x) || attrs.alpha > 1) return [op.mul(dy, op.where(op.greater(x, zero()), 1, alpha))];
+    // x·largest is beyond both bounds, or 0: two thirds of the time of Where.
+    return [op.mul(dy, op.emit("Clip", [op.mul(x, op.add(zero(), largest)), alpha, op.scalar(x.dtype, 1)]))];
+  },
   PRelu({ op, x: [x, slope], dy, zero }) {
     const positive = op.greater(x, zero());
     return [op.where(positive, dy, op.mul(dy, slope)), op.mul(dy, op.where(positive, 0, x))];
   },
   // The gradient passes where min ≤ x ≤ max, as in PyTorch.
-  Clip({ op, x: [x], y: [y], optional, dy, needs, zero }) {
+  Clip({ op, x: [x], y: [y], optional, dy, needs, zero, later }) {
     const [low, high] = [optional(1), optional(2)];
     const lower = low !== undefined && !boundIs(low, Number.NEGATIVE_INFINITY);
     const upper = high !== undefined && !boundIs(high, Number.POSITIVE_INFINITY);
     let mask: Value | undefined;
     // Between two bounds one comparison tells: what was not moved. It waits as a mask, a quarter of the size of x.
-    if (lower && upper && isBelow(low, high)) mask = op.and(op.equal(x, y), op.equal(zero(), 0));
+    if (lower && upper && isBelow(low, high)) mask = later(op.equal(x, y));
     else {
       if (lower) mask = op.greaterOrEqual(x, op.add(low, zero()));
       if (upper) {
@@ -58,7 +77,13 @@ export const activation = defineGradients({
     return [op.mul(dy, op.mul(op.cast(inside, dy.dtype), attrs.alpha))];
   },
   // y = x·clamp(x/6 + 1/2, 0, 1): 0 below -3, 1 above 3, x/3 + 1/2 between.
-  HardSwish({ op, x: [x], dy, zero }) {
+  HardSwish({ op, x: [x], dy, zero, later }) {
+    if (hasStep(op, x)) {
+      // With h = clamp(x/6 + 1/2, 0, 1), where 0 < h < 1: x/3 + 1/2 = h + (h - 1/2). Two thirds of the time of Where.
+      const h = op.emit("HardSigmoid", [later(x)], { alpha: 1 / 6, beta: 0.5 });
+      const inside = op.emit("HardSigmoid", [op.sub(h, op.mul(h, h))], { alpha: largest, beta: 0 });
+      return [op.mul(dy, op.add(h, op.mul(op.sub(h, 0.5), inside)))];
+    }
     const slope = op.add(op.div(x, 3), op.add(zero(), 0.5));
     return [op.mul(dy, op.where(op.greater(x, -3), op.where(op.less(x, 3), slope, 1), 0))];
   },

@@ -1,5 +1,6 @@
 /** Cases of activations and of softmax. */
 
+import type { Provider } from "../../../src/ops/provider.ts";
 import type { Case } from "../case.ts";
 import { awayFrom, between, scalar, w, x } from "../operands.ts";
 
@@ -11,10 +12,17 @@ const unary = (op: string, about: string | undefined, sample = between(-2, 2), a
   ...(opset === 18 ? {} : { opset }),
 });
 
+/** Lowered otherwise on the CPU. */
+const lowerings: readonly Provider[] = ["any", "cpu"];
+
+const everywhere = (given: Case): Case => ({ ...given, providers: lowerings });
+
 export const activation: readonly Case[] = [
-  unary("Relu", undefined, awayFrom([0])),
-  unary("LeakyRelu", undefined, awayFrom([0])),
-  unary("LeakyRelu", "alpha", awayFrom([0]), { alpha: 0.3 }),
+  everywhere(unary("Relu", undefined, awayFrom([0]))),
+  everywhere(unary("LeakyRelu", undefined, awayFrom([0]))),
+  everywhere(unary("LeakyRelu", "alpha", awayFrom([0]), { alpha: 0.3 })),
+  everywhere(unary("LeakyRelu", "alpha below 0", awayFrom([0]), { alpha: -0.3 })),
+  everywhere(unary("LeakyRelu", "alpha above 1", awayFrom([0]), { alpha: 1.3 })),
   { op: "PRelu", about: "a slope per channel", inputs: [x([2, 3, 2, 2], awayFrom([0])), w([3, 1, 1])] },
   { op: "PRelu", about: "a slope per element", inputs: [x([2, 3], awayFrom([0])), x([2, 3])] },
   { op: "PRelu", about: "one slope", inputs: [x([2, 3], awayFrom([0])), w([1])] },
@@ -28,7 +36,7 @@ export const activation: readonly Case[] = [
   unary("Tanh", undefined),
   unary("HardSigmoid", undefined, awayFrom([-2.5, 2.5], -4, 4)),
   unary("HardSigmoid", "slope and offset", awayFrom([-1, 1]), { alpha: 0.5, beta: 0.5 }),
-  unary("HardSwish", undefined, awayFrom([-3, 3], -5, 5)),
+  everywhere(unary("HardSwish", undefined, awayFrom([-3, 3], -5, 5))),
   unary("Softplus", undefined),
   unary("Softsign", undefined, awayFrom([0])),
   unary("Elu", undefined, awayFrom([0])),
