@@ -10,10 +10,18 @@ import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { staticKernel } from "../ops/catalog/network.ts";
 import { type OpAttributes, schemaOf } from "../ops/catalog.ts";
 import { encodeAttributes, plainAttributes, withDefaults } from "../ops/define.ts";
-import { type ConvInputs, convolutionInBands } from "../ops/lowerings/conv-bands.ts";
+import { convolutionInBands } from "../ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, convAttributes, convGeometry } from "../ops/lowerings/conv-geometry.ts";
 import { givenScales, repeatFactors } from "../ops/lowerings/resize-gradient.ts";
 import { hasSubPixelForm, subPixelConvolution, type TransposedConvolution } from "../ops/lowerings/sub-pixel.ts";
+
+interface ConvolutionInputs {
+  readonly x: Value;
+  /** `[M, C/g, k…]` */
+  readonly w: Value;
+  /** `[M]` */
+  readonly bias?: Value | undefined;
+}
 
 type Rewritten = "Conv" | "ConvTranspose" | "Resize" | "Concat";
 
@@ -122,7 +130,7 @@ function ofOne(op: OpBuilder, geometry: ConvGeometry, x: Value, w: Value, bias: 
 }
 
 /** A convolution of a resized image, or of several images side by side of which some are resized. */
-function ofResized(op: OpBuilder, geometry: ConvGeometry, { x, w, bias }: ConvInputs, readers: (value: Value) => number): Value | undefined {
+function ofResized(op: OpBuilder, geometry: ConvGeometry, { x, w, bias }: ConvolutionInputs, readers: (value: Value) => number): Value | undefined {
   if (geometry.axes.length !== 2 || geometry.group !== 1 || geometry.axes.some(({ stride, dilation }) => stride !== 1 || dilation !== 1)) return undefined;
   const whole = ofOne(op, geometry, x, w, bias, readers);
   if (whole !== undefined) return whole;
@@ -154,8 +162,8 @@ function ofResized(op: OpBuilder, geometry: ConvGeometry, { x, w, bias }: ConvIn
 }
 
 /** The tape keeps the convolution as one node. */
-function inBands(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias }: ConvInputs): Value | undefined {
-  const value = convolutionInBands(op, geometry, { x, w, bias });
+function inBands(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias }: ConvolutionInputs): Value | undefined {
+  const value = convolutionInBands(op, geometry, { x, kernel: { w }, bias });
   if (value === undefined) return undefined;
   const name = node.name === "" ? value.name : node.name;
   return op.draft.mean(value, { op: "Conv", domain: "", name, inputs: bias === undefined ? [x, w] : [x, w, bias], attributes: node.attributes });

@@ -55,7 +55,7 @@ describe("every form", () => {
       ];
       // Turned, since an equal node would be the same node.
       const turned = op.neg(op.emit("Conv", [x, w, bias], convAttributes(geometry)));
-      const [expected, found] = (await run(op, given, [turned, convolveInForm(op, geometry, form, { x, w, bias })])) as [Ran, Ran];
+      const [expected, found] = (await run(op, given, [turned, convolveInForm(op, geometry, form, { x, kernel: { w }, bias })])) as [Ran, Ran];
       expect(found.dims).toEqual(expected.dims);
       // Sums of at most 54 products of numbers below 1, in float32.
       expect(Array.from(expected.data).every((value, i) => Math.abs((found.data[i] as number) + value) < 1e-5)).toBe(true);
@@ -72,7 +72,7 @@ describe("is chosen", () => {
     const op = new OpBuilder();
     const x = op.input("x", "float32", ["N", channels, size, size]);
     const w = op.input("w", "float32", [256, channels, 3, 3]);
-    const value = convolutionInBands(op, { group: 1, axes: [axis(3, dilation, dilation), axis(3, dilation, dilation)] }, { x, w });
+    const value = convolutionInBands(op, { group: 1, axes: [axis(3, dilation, dilation), axis(3, dilation, dilation)] }, { x, kernel: { w } });
     return value === undefined ? 0 : op.draft.nodes.filter((node) => node.op === "Conv").length;
   };
 

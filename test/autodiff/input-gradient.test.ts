@@ -22,7 +22,7 @@ for (const method of inputGradientMethods) {
       test(setting.about, async () => {
         const op = new OpBuilder();
         const [x, w, dy] = [op.input("x", "float32", setting.x), op.input("w", "float32", setting.w), op.input("dy", "float32", setting.dy)];
-        const dx = convInputGradient(op, setting.geometry, { x, w, dy }, method);
+        const dx = convInputGradient(op, setting.geometry, { x, w, dy }, { method });
         const graph = { name: "input_gradient", inputs: [x, w, dy], initializers: [], outputs: [{ name: "dx", value: dx }], nodes: op.draft.nodes };
         const session = await openModel({ irVersion: 8, opsets: new Map([["", 18]]), producer: { name: "test", version: "" }, functions: [], graph });
         const random = randomFrom(setting.about.length);

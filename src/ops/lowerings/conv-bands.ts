@@ -7,12 +7,7 @@ import { elementCount, isStatic } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { type ConvGeometry, combinations, convAttributes, extent, type WindowAxis } from "./conv-geometry.ts";
-
-/** Half open. */
-export interface Interval {
-  readonly begin: number;
-  readonly end: number;
-}
+import { type Interval, type Kernel, lengthOf, tapsOf } from "./conv-taps.ts";
 
 /** Positions of the result along an axis with the taps that they see, the elements that those read, and padding left to them. */
 interface Band {
@@ -22,7 +17,6 @@ interface Band {
   readonly pads: readonly [number, number];
 }
 
-export const lengthOf = ({ begin, end }: Interval) => end - begin;
 const sum = (numbers: readonly number[]) => numbers.reduce((all, each) => all + each, 0);
 
 const resultSize = (axis: WindowAxis, size: number) => size + axis.padBegin + axis.padEnd - extent(axis) + 1;
@@ -94,7 +88,7 @@ export function bandForms({ axes }: ConvGeometry, sizes: readonly number[]): rea
 }
 
 /** The form that costs least; `undefined` where that is the convolution as it is. */
-export function cheapestForm(geometry: ConvGeometry, { x, w }: Pick<ConvInputs, "x" | "w">): BandForm | undefined {
+export function cheapestForm(geometry: ConvGeometry, { x, kernel: { w } }: Pick<ConvInputs, "x" | "kernel">): BandForm | undefined {
   const sizes = dimsOf(x).slice(2);
   const [m, c] = dimsOf(w);
   if (geometry.group !== 1 || !isStatic(sizes) || typeof m !== "number" || typeof c !== "number") return undefined;
@@ -109,8 +103,7 @@ export function cheapestForm(geometry: ConvGeometry, { x, w }: Pick<ConvInputs, 
 
 export interface ConvInputs {
   readonly x: Value;
-  /** `[M, C/g, k…]` */
-  readonly w: Value;
+  readonly kernel: Kernel;
   /** `[M]` */
   readonly bias?: Value | undefined;
 }
@@ -129,23 +122,19 @@ export function cutOut(op: OpBuilder, value: Value, intervals: readonly Interval
 }
 
 /** @param form one of `bandForms` */
-export function convolveInForm(op: OpBuilder, geometry: ConvGeometry, form: BandForm, { x, w, bias }: ConvInputs): Value {
+export function convolveInForm(op: OpBuilder, geometry: ConvGeometry, form: BandForm, { x, kernel, bias }: ConvInputs): Value {
   const one = (bands: readonly Band[]): Value => {
     const part = cutOut(
       op,
       x,
       bands.map(({ elements }) => elements),
     );
-    const kernel = cutOut(
-      op,
-      w,
-      bands.map(({ taps }) => taps),
-    );
+    const taps = tapsOf(op, { kernel, intervals: bands.map((band) => band.taps) });
     const axes = geometry.axes.map((axis, i) => {
-      const { taps, pads } = bands[i] as Band;
-      return { ...axis, size: lengthOf(taps), padBegin: pads[0], padEnd: pads[1] };
+      const { taps: along, pads } = bands[i] as Band;
+      return { ...axis, size: lengthOf(along), padBegin: pads[0], padEnd: pads[1] };
     });
-    return op.emit("Conv", bias === undefined ? [part, kernel] : [part, kernel, bias], convAttributes({ ...geometry, axes }));
+    return op.emit("Conv", bias === undefined ? [part, taps] : [part, taps, bias], convAttributes({ ...geometry, axes }));
   };
   const joined = (chosen: readonly Band[]): Value => {
     const bands = form[chosen.length];

@@ -4,30 +4,24 @@ import { addDims, type Dim, isStatic, mulDims, subDims } from "../../ir/dims.ts"
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { type ConvGeometry, type ConvOperands, convAttributes, extent } from "./conv-geometry.ts";
+import { type Kernel, wholeKernel } from "./conv-taps.ts";
 import { convolve } from "./convolution.ts";
 
 /**
- * `[M, C/g, k…]` as the weight of the convolution from dy to dx, `[C, M/g, k…]`: channels swapped inside each
- * group, every spatial axis reversed.
+ * `[M, C/g, k…]` as the kernel of the convolution from dy to dx, `[C, M/g, k…]`: channels swapped inside each group, every
+ * spatial axis reversed.
  */
-function turnedWeight(op: OpBuilder, w: Value, { axes, group }: ConvGeometry): Value {
+function turnedKernel(op: OpBuilder, given: Kernel, { axes, group }: ConvGeometry): Kernel {
+  // A sum has to wait before it is turned: of its operands the runtime makes the younger first, which would be the turned copy.
+  const { w, zero } = op.provider === "cpu" ? given : { w: wholeKernel(op, given), zero: undefined };
   const [m, c] = dimsOf(w) as readonly number[] as [number, number];
   const kernel = axes.map((axis) => axis.size);
-  const rank = kernel.length;
-  const spatial = Array.from({ length: rank }, (_, i) => i);
-  let swapped = w;
-  if (group === 1) swapped = op.transpose(w, [1, 0, ...spatial.map((i) => i + 2)]);
-  else if (m !== group || c !== 1) {
-    const split = op.reshape(w, [group, m / group, c, ...kernel]);
-    const order = op.transpose(split, [0, 2, 1, ...spatial.map((i) => i + 3)]);
-    swapped = op.reshape(order, [group * c, m / group, ...kernel]);
-  }
-  const reversed = spatial.filter((i) => (kernel[i] as number) > 1);
-  if (reversed.length === 0) return swapped;
-  return op.slice(
-    swapped,
-    reversed.map((i) => ({ axis: i + 2, start: -1, step: -1 })),
-  );
+  const spatial = kernel.map((_, i) => i);
+  if (group === 1) return { w: op.transpose(w, [1, 0, ...spatial.map((i) => i + 2)]), reversed: true, zero };
+  if (m === group && c === 1) return { w, reversed: true, zero };
+  const split = op.reshape(w, [group, m / group, c, ...kernel]);
+  const order = op.transpose(split, [0, 2, 1, ...spatial.map((i) => i + 3)]);
+  return { w: op.reshape(order, [group * c, m / group, ...kernel]), reversed: true, zero };
 }
 
 /**
@@ -42,16 +36,17 @@ function unreached(geometry: ConvGeometry, x: Value, dy: Value): readonly Dim[] 
 }
 
 /** Stride 1: dx = dy ∗ turned weight; a transposed convolution costs 1.5 to 4 times as much on the CPU. */
-function byConvolution(op: OpBuilder, geometry: ConvGeometry, { w, dy }: ConvOperands): Value {
+function byConvolution(op: OpBuilder, geometry: ConvGeometry, { dy }: ConvOperands, kernel: Kernel): Value {
   const axes = geometry.axes.map((axis) => ({
     ...axis,
     padBegin: extent(axis) - 1 - axis.padBegin,
     padEnd: extent(axis) - 1 - axis.padEnd,
   }));
-  return convolve(op, { ...geometry, axes }, dy, turnedWeight(op, w, geometry));
+  return convolve(op, { ...geometry, axes }, dy, turnedKernel(op, kernel, geometry));
 }
 
-function byTransposedConvolution(op: OpBuilder, geometry: ConvGeometry, { x, w, dy }: ConvOperands): Value {
+function byTransposedConvolution(op: OpBuilder, geometry: ConvGeometry, { x, dy }: ConvOperands, kernel: Kernel): Value {
+  const w = wholeKernel(op, kernel);
   const rest = unreached(geometry, x, dy);
   const attributes = convAttributes(geometry);
   if (isStatic(rest) && rest.every((rows, i) => rows < Math.max(1, (geometry.axes[i] as { stride: number }).stride))) {
@@ -80,11 +75,14 @@ export function chooseInputGradient(geometry: ConvGeometry): InputGradientMethod
   return isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution";
 }
 
-export function convInputGradient(
-  op: OpBuilder,
-  geometry: ConvGeometry,
-  operands: ConvOperands,
-  method: InputGradientMethod = chooseInputGradient(geometry),
-): Value {
-  return method === "convolution" ? byConvolution(op, geometry, operands) : byTransposedConvolution(op, geometry, operands);
+export interface InputGradientOptions {
+  readonly method?: InputGradientMethod;
+  /** A zero that the weight waits for. */
+  readonly zero?: Value | undefined;
+}
+
+export function convInputGradient(op: OpBuilder, geometry: ConvGeometry, operands: ConvOperands, options: InputGradientOptions = {}): Value {
+  const { method = chooseInputGradient(geometry), zero } = options;
+  const compute = method === "convolution" ? byConvolution : byTransposedConvolution;
+  return compute(op, geometry, operands, { w: operands.w, zero });
 }

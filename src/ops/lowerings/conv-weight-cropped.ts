@@ -6,8 +6,10 @@
 import { elementCount } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { copyCost, cutOut, type Interval, lengthOf } from "./conv-bands.ts";
+import { copyCost, cutOut } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions, type WindowAxis } from "./conv-geometry.ts";
+import { type Interval, lengthOf } from "./conv-taps.ts";
+import { imageSum } from "./image-sum.ts";
 
 /** Along one axis: the positions of dy at which a tap lies inside x, and the elements of x that it meets there. */
 interface Met {
@@ -52,7 +54,7 @@ export function weightGradientCropped(op: OpBuilder, geometry: ConvGeometry, ope
     const seed = inGroups(op, cutOut(op, dy, positions), group, m / group);
     const image = inGroups(op, cutOut(op, x, elements), group, perGroup);
     const product = op.matmul(seed, op.transpose(image, [0, 1, 3, 2]));
-    return op.reshape(op.reduceSum(product, [0]), [1, m, perGroup]);
+    return op.reshape(imageSum(op, product), [1, m, perGroup]);
   });
   return op.reshape(op.transpose(op.concat(products, 0), [1, 2, 0]), [m, perGroup, ...axes.map((axis) => axis.size)]);
 }

@@ -9,6 +9,7 @@ import { weightGradientByGroupedConvolution } from "./conv-weight-grouped.ts";
 import { weightGradientByPhases } from "./conv-weight-phases.ts";
 import { weightGradientByColumns, weightGradientByPosition } from "./conv-weight-position.ts";
 import { rowsCost, weightGradientByRows } from "./conv-weight-rows.ts";
+import { imageSum } from "./image-sum.ts";
 
 export const weightGradientMethods = ["product", "rows", "cropped", "phases", "columns", "grouped-convolution", "position"] as const;
 
@@ -19,7 +20,7 @@ function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
   const [m, c] = dimsOf(w) as [number, number];
   const flat = (value: Value, channels: number) => op.reshape(value, op.concat([op.dim(value, 0), op.ints([channels, -1])], 0));
   const product = op.matmul(flat(dy, m), op.transpose(flat(x, c), [0, 2, 1]));
-  return op.reshapeLike(op.reduceSum(product, [0]), w);
+  return op.reshapeLike(imageSum(op, product), w);
 }
 
 /** Whether a method computes the gradient of such a convolution; which are worth it is another question. */

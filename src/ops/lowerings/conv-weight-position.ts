@@ -4,6 +4,7 @@ import { addDims, type Dim, mulDims, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions } from "./conv-geometry.ts";
+import { imageSum } from "./image-sum.ts";
 
 /** x as each kernel position sees it, in the spatial size of dy: `[N, C, …]` per position. */
 export function shiftedViews(op: OpBuilder, { axes }: ConvGeometry, x: Value, dy: Value): Value[] {
@@ -40,7 +41,7 @@ export function weightGradientByPosition(op: OpBuilder, geometry: ConvGeometry, 
   const seed = inGroups(op, dy, group, m / group);
   const parts = shiftedViews(op, geometry, x, dy).map((view) => {
     const product = op.matmul(seed, op.transpose(inGroups(op, view, group, perGroup), [0, 1, 3, 2]));
-    return op.reshape(op.reduceSum(product, [0]), [m, perGroup, 1]);
+    return op.reshape(imageSum(op, product), [m, perGroup, 1]);
   });
   return op.reshape(op.concat(parts, 2), [m, perGroup, ...axes.map((axis) => axis.size)]);
 }
@@ -51,6 +52,6 @@ export function weightGradientByColumns(op: OpBuilder, geometry: ConvGeometry, {
   const views = shiftedViews(op, geometry, x, dy);
   const columns = inGroups(op, op.concat(views, 1), 1, views.length * c);
   const product = op.matmul(inGroups(op, dy, 1, m), op.transpose(columns, [0, 1, 3, 2]));
-  const byPosition = op.reshape(op.reduceSum(product, [0]), [m, views.length, c]);
+  const byPosition = op.reshape(imageSum(op, product), [m, views.length, c]);
   return op.reshape(op.transpose(byPosition, [0, 2, 1]), [m, c, ...kernel]);
 }

@@ -9,6 +9,7 @@ import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { copyCost } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, type WindowAxis } from "./conv-geometry.ts";
+import { imageSum } from "./image-sum.ts";
 
 /** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
 interface Side {
@@ -162,7 +163,7 @@ function productsOf(op: OpBuilder, group: number, left: Side, whole: Side, { run
   const columns = begins.map((begin) => (shiftedOut(right, begin, left.value) ? undefined : shiftedColumns(op, right, begin, left.value)));
   const flat = (value: Value) => inGroups(op, value, group, right.channels);
   // [N, g, L·kh, R] per column of the kernel, summed over the batch.
-  const times = (column: Value) => op.reduceSum(op.matmul(stacked, op.transpose(column, [0, 1, 3, 2])), [0]);
+  const times = (column: Value) => imageSum(op, op.matmul(stacked, op.transpose(column, [0, 1, 3, 2])));
   const [kh, kw] = [shifts.count, begins.length];
   const seen = columns.filter((column) => column !== undefined);
   if (kw > 1 && seen.length === kw && isOneProduct(group, left, right, kw, bytesJoined)) {
