@@ -6,8 +6,9 @@
 import type { GraphOutput, Model, Value } from "../ir/graph.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
+import { type Gradient, joinedGradients } from "../optim/gradient.ts";
 import { stateInputs, updateModel } from "../optim/graph.ts";
-import { allFinite, optimizerStep } from "../optim/update.ts";
+import { optimizerStep } from "../optim/update.ts";
 import type { Normalized } from "../passes/normalize.ts";
 import { correctConvolutions } from "../passes/webgpu-convolutions.ts";
 import { bug } from "../support/errors.ts";
@@ -52,8 +53,8 @@ function sliceFromEnd(op: OpBuilder, vector: Value, { offset, length, tensor }: 
 
 type Packed = Backward & {
   readonly vectors: Vectors;
-  /** The gradient in one flat vector, in the order of `params`. */
-  readonly gradient: Value;
+  /** In the order of `params`. */
+  readonly gradient: Gradient;
   readonly nextRunningStats: Value | undefined;
 };
 
@@ -64,11 +65,7 @@ function packed(plan: Plan, observe: PhaseObserver = () => {}): Packed {
   const named = logits.map((value, i) => ({ name: plan.heads.length === 1 ? "logits" : `logits.${plan.heads[i]?.name}`, value }));
   observe("forward", () => finishModel(op, "forward", read, named));
   const built = backward(plan, started, (loss) => observe("loss", () => finishModel(op, "loss", [...read, labels], lossOutputs(loss))));
-  const pack = started.op.scope("params.grad");
-  const gradient = pack.concat(
-    built.gradients.map((part) => pack.reshape(part, [-1])),
-    0,
-  );
+  const gradient = joinedGradients(started.op.scope("params.grad"), built.gradients);
   return { ...built, vectors: started.vectors, gradient, nextRunningStats: nextRunningStats(plan, built) };
 }
 
@@ -89,10 +86,16 @@ function optional(value: Value | undefined): readonly Value[] {
 export function trainStep(plan: Plan, built: Packed = packed(plan)): Model {
   const { op, labels, vectors, loss, gradient } = built;
   const optim = op.scope("optim");
-  const finite = optim.and(loss.finite, allFinite(optim, gradient));
+  const finite = optim.and(loss.finite, gradient.finite);
   const learningRate = op.input("learning_rate", "float32", []);
   const state = stateInputs(op, plan.optimizer, plan.layout.length, vectors.params);
-  const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, { gradient, learningRate, state, finite });
+  const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, {
+    gradient: gradient.vector,
+    squares: gradient.squares,
+    learningRate,
+    state,
+    finite,
+  });
   const names = Object.keys(state);
   const next: GraphOutput[] = names.map((name) => ({ name: `${name}.next`, value: update.state[name] ?? bug(`no ${name}`) }));
   if (built.nextRunningStats !== undefined && vectors.runningStats !== undefined) {
@@ -104,8 +107,8 @@ export function trainStep(plan: Plan, built: Packed = packed(plan)): Model {
 }
 
 function gradientGraph(plan: Plan, { op, labels, vectors, loss, gradient, nextRunningStats: next }: Packed): Model {
-  const finite = op.and(loss.finite, allFinite(op.scope("params.grad"), gradient));
-  const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient }];
+  const finite = op.and(loss.finite, gradient.finite);
+  const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient.vector }];
   if (next !== undefined) outputs.push({ name: "running_stats.next", value: next });
   const all = [...plan.training.inputs, labels, vectors.params, ...optional(vectors.runningStats)];
   return finishModel(op, "gradient", all, outputs);

@@ -6,8 +6,9 @@ import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
 import type { Provider } from "../ops/provider.ts";
 import { bug } from "../support/errors.ts";
+import { gradientVector } from "./gradient.ts";
 import { type OptimizerSettings, stateNames } from "./options.ts";
-import { allFinite, optimizerStep, type UpdateGroup } from "./update.ts";
+import { optimizerStep, type UpdateGroup } from "./update.ts";
 
 /** The state tensors as inputs, in the order of every file; `params` is among them where it is not given. */
 export function stateInputs(op: OpBuilder, settings: OptimizerSettings, length: Dim, params?: Value): Record<string, Value> {
@@ -25,8 +26,8 @@ export function updateModel(name: string, settings: OptimizerSettings, groups: r
   const learningRate = op.input("learning_rate", "float32", []);
   const state = stateInputs(op, settings, length);
   const optim = op.scope("optim");
-  const finite = allFinite(optim, gradient);
-  const update = optimizerStep(optim, settings, groups, { gradient, learningRate, state, finite });
+  const { squares, finite } = gradientVector(optim, gradient);
+  const update = optimizerStep(optim, settings, groups, { gradient, squares, learningRate, state, finite });
   const next = Object.keys(state).map((key) => ({ name: `${key}.next`, value: update.state[key] ?? bug(`no ${key}`) }));
   const outputs = [...next, { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }];
   return finishModel(op, name, [gradient, learningRate, ...Object.values(state)], outputs);

@@ -19,6 +19,8 @@ export type State = Readonly<Record<string, Value>>;
 export interface UpdateInputs {
   /** float32 `[P]` */
   readonly gradient: Value;
+  /** Its sum of squares, float32 scalar. */
+  readonly squares: Value;
   /** float32 scalar */
   readonly learningRate: Value;
   readonly state: State;
@@ -30,29 +32,6 @@ export interface UpdateOutputs {
   readonly state: State;
   /** L2 norm of the gradient before clipping, float32 scalar. */
   readonly gradientNorm: Value;
-}
-
-const rowWidth = 1024;
-
-/** A long vector as rows, with zeros behind it. */
-function asRows(op: OpBuilder, vector: Value): Value {
-  return op.reshape(paddedTo(op, vector, rowWidth), [-1, rowWidth]);
-}
-
-/** Sum of squares of a long vector, by rows first: one long float32 sum loses 7e-6 of the value. */
-export function sumOfSquares(op: OpBuilder, vector: Value): Value {
-  const length = vector.shape?.[0];
-  if (typeof length === "number" && length <= rowWidth) return op.reduceSumSquare(vector, [0]);
-  return op.reduceSum(op.reduceSumSquare(asRows(op, vector), [1]), [0]);
-}
-
-/** The vector with zeros behind it, up to a multiple of `width`. */
-function paddedTo(op: OpBuilder, vector: Value, width: number): Value {
-  const length = vector.shape?.[0];
-  if (typeof length === "number") return op.pad(vector, [0, Math.ceil(length / width) * width - length]);
-  const size = op.dim(vector, 0);
-  const missing = op.sub(op.mul(op.div(op.add(size, width - 1), width), width), size);
-  return op.emit("Pad", [vector, op.concat([op.ints([0]), missing], 0)]);
 }
 
 /** A factor per element: a scalar where all groups agree, else a vector made of one run per group. */
@@ -128,8 +107,7 @@ function biasCorrection(op: OpBuilder, beta: number, time: Value): Value {
  * @returns every state tensor after the step, and the norm of the gradient
  */
 export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): UpdateOutputs {
-  const squares = sumOfSquares(op, inputs.gradient);
-  const gradientNorm = op.sqrt(squares);
+  const gradientNorm = op.sqrt(inputs.squares);
   let gradient = inputs.gradient;
   if (settings.clipNorm > 0) {
     // torch.nn.utils.clip_grad_norm_: the factor is max_norm/(norm + 1e-6), at most 1.
@@ -204,23 +182,4 @@ function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readon
   }
   updated["step"] = op.add(inputs.state["step"] ?? bug("no step"), 1);
   return updated;
-}
-
-/**
- * Whether every element of a float vector is finite: 0·x summed by rows is 0, or NaN where one is not. One product reads
- * the vector once, where comparisons pass over it five times.
- */
-export function allFinite(op: OpBuilder, vector: Value): Value {
-  // A node, also where it could be a constant: folded, it would be the largest tensor of the file.
-  const sizes = op.ints([rowWidth, 1]);
-  const zeros = op.append("Expand", "", [op.scalar("float32", 0), sizes], {}, [{ dtype: "float32", shape: [rowWidth, 1] }]).outputs[0];
-  return elementsFinite(op, op.matmul(asRows(op, vector), zeros ?? bug("Expand without an output")));
-}
-
-/** The same of any float tensor, element by element: a sum could overflow. */
-export function elementsFinite(op: OpBuilder, value: Value): Value {
-  // Comparisons are false for NaN and run on every provider. No Abs: OpenVINO makes it in place, even where `value` is an output too.
-  const largest = 3.4028234663852886e38;
-  const bounded = op.cast(op.and(op.lessOrEqual(value, largest), op.greaterOrEqual(value, -largest)), "float32");
-  return op.greater(op.reduceMin(bounded), 0.5);
 }

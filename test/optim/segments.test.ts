@@ -19,9 +19,8 @@ const vector = (seed: number) => Float32Array.from({ length }, (_, i) => ((i * s
 
 test.each(["any", "cpu"] as const)("for %s", { timeout: 60_000 }, async (provider) => {
   const model = updateModel("update", settings, groups, length, provider);
-  const scope = (provider === "cpu" ? Object.values(model.graph.nodes.find(({ op }) => op === "If")?.attributes ?? {}) : []).flatMap((attribute) =>
-    attribute.type === "graph" ? attribute.value.nodes : [],
-  );
+  const branches = model.graph.nodes.filter(({ op }) => op === "If").flatMap(({ attributes }) => Object.values(attributes));
+  const scope = branches.flatMap((attribute) => (attribute.type === "graph" ? attribute.value.nodes : []));
   // Two pieces of the first group and one of the second, for each of params, momentum and ema.
   expect([...model.graph.nodes, ...scope].filter(({ op, outputs }) => op === "Concat" && outputs[0]?.shape?.[0] === length)).toHaveLength(3);
   const session = await openSession(model);

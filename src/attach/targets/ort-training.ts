@@ -7,7 +7,7 @@ import type { GraphOutput, Model, Value } from "../../ir/graph.ts";
 import { type Tensor, tensorNumbers, tensorOf } from "../../ir/tensor.ts";
 import { OpBuilder } from "../../ops/builder.ts";
 import { finishModel, runtimeDomain } from "../../ops/finish.ts";
-import { elementsFinite } from "../../optim/update.ts";
+import { elementsFinite } from "../../optim/gradient.ts";
 import type { Normalized } from "../../passes/normalize.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import type { Plan } from "../plan.ts";
