@@ -87,3 +87,16 @@ describe("the choice", () => {
     expect(operators([256, 128, 1, 1], "cpu", true)).toEqual([]);
   });
 });
+
+test("no Slice of a negative step begins or ends inside an axis, where WebGPU goes wrong", () => {
+  for (const intervals of combinations([3, 3].map(intervalsOf))) {
+    const op = new OpBuilder("webgpu");
+    tapsBySlices(op, { kernel: { w: op.input("w", "float32", [8, 8, 3, 3]), reversed: true }, intervals });
+    for (const { inputs } of op.draft.nodes.filter((node) => node.op === "Slice")) {
+      const [starts, ends, , steps] = inputs.slice(1).map((value) => Array.from(value?.constant === undefined ? [] : tensorNumbers(value.constant)));
+      steps?.forEach((step, i) => {
+        if (step < 0) expect([starts?.[i], ends?.[i]]).toEqual([-1, -(2 ** 63)]);
+      });
+    }
+  }
+});

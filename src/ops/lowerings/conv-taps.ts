@@ -32,15 +32,20 @@ export interface Taps {
 
 const sizesOf = (w: Value) => dimsOf(w).slice(2) as readonly number[];
 
-/** By Slice, axis by axis. */
+/**
+ * By Slice: the taps first, then in reverse where there are several. Not both at once: on WebGPU (ONNX Runtime 1.30) a negative
+ * step begins at the last element, whatever its start.
+ */
 export function tapsBySlices(op: OpBuilder, { kernel: { w, reversed, zero }, intervals }: Taps): Value {
   const waiting = zero === undefined ? w : delayed(op, w, zero);
-  const ranges = intervals.flatMap(({ begin, end }, i): { axis: number; start: number; end?: number; step?: number }[] => {
+  const cuts = intervals.flatMap(({ begin, end }, i) => {
     const size = sizesOf(w)[i] as number;
-    if (!reversed || size === 1) return begin === 0 && end === size ? [] : [{ axis: i + 2, start: begin, end }];
-    return [{ axis: i + 2, start: size - 1 - begin, ...(end === size ? {} : { end: size - 1 - end }), step: -1 }];
+    const [start, stop] = reversed ? [size - end, size - begin] : [begin, end];
+    return start === 0 && stop === size ? [] : [{ axis: i + 2, start, end: stop }];
   });
-  return ranges.length === 0 ? waiting : op.slice(waiting, ranges);
+  const cut = cuts.length === 0 ? waiting : op.slice(waiting, cuts);
+  const turns = intervals.flatMap((interval, i) => (reversed && lengthOf(interval) > 1 ? [{ axis: i + 2, start: -1, step: -1 }] : []));
+  return turns.length === 0 ? cut : op.slice(cut, turns);
 }
 
 /** By a product with a matrix of zeros and ones whose columns choose a tap each. What is not finite makes its whole kernel NaN. */
