@@ -62,3 +62,11 @@ test("the file states the sizes of the view, which no inference finds", () => {
   const { graph } = loadModel(encodeModel(build("cpu", large)));
   expect(graph.nodes.find((node) => node.op === "Reshape" && node.inputs[0]?.name === "x")?.outputs[0]?.shape).toEqual(large);
 });
+
+test("a view of the view does not read past it", () => {
+  const op = new OpBuilder("cpu");
+  const [x, zero] = [op.input("x", "float32", large), op.input("zero", "float32", [])];
+  const waiting = delayed(op, x, zero);
+  op.reshape(waiting, [-1]);
+  expect(op.draft.nodes.at(-1)?.inputs[0]).toBe(waiting);
+});

@@ -56,6 +56,7 @@ for (const provider of ["any", "cpu"] as const) {
     const all = tensors.flatMap((values) => Array.from(values));
     expect(out["vector"]?.data).toEqual(Float32Array.from(all));
     const exact = all.reduce((sum, each) => sum + each * each, 0);
+    // Rows first, then their sums: a few units of 2⁻²⁴.
     expect(Math.abs(number(out["squares"]) / exact - 1)).toBeLessThan(3e-7);
     expect(number(out["finite"])).toBe(1);
     await session.release();

@@ -7,7 +7,7 @@ import { elementCount, isStatic } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
 import { type ConvGeometry, combinations, convAttributes, extent, type WindowAxis } from "./conv-geometry.ts";
-import { type Interval, type Kernel, lengthOf, tapsOf } from "./conv-taps.ts";
+import { cutOut, type Interval, type Kernel, lengthOf, tapsOf } from "./conv-taps.ts";
 
 /** Positions of the result along an axis with the taps that they see, the elements that those read, and padding left to them. */
 interface Band {
@@ -112,13 +112,6 @@ export interface ConvInputs {
 export function convolutionInBands(op: OpBuilder, geometry: ConvGeometry, inputs: ConvInputs): Value | undefined {
   const form = cheapestForm(geometry, inputs);
   return form && convolveInForm(op, geometry, form, inputs);
-}
-
-/** The intervals of the spatial axes of a tensor. */
-export function cutOut(op: OpBuilder, value: Value, intervals: readonly Interval[]): Value {
-  const ranges = intervals.map(({ begin, end }, i) => ({ axis: i + 2, start: begin, end }));
-  const shorter = ranges.filter(({ axis, start, end }) => start > 0 || end !== dimsOf(value)[axis]);
-  return shorter.length === 0 ? value : op.slice(value, shorter);
 }
 
 /** @param form one of `bandForms` */

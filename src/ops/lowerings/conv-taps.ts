@@ -15,6 +15,13 @@ export interface Interval {
 
 export const lengthOf = ({ begin, end }: Interval) => end - begin;
 
+/** The intervals of the spatial axes of a tensor. */
+export function cutOut(op: OpBuilder, value: Value, intervals: readonly Interval[]): Value {
+  const ranges = intervals.map(({ begin, end }, i) => ({ axis: i + 2, start: begin, end }));
+  const shorter = ranges.filter(({ axis, start, end }) => start > 0 || end !== dimsOf(value)[axis]);
+  return shorter.length === 0 ? value : op.slice(value, shorter);
+}
+
 export interface Kernel {
   /** `[M, C/g, k…]` */
   readonly w: Value;
@@ -38,12 +45,8 @@ const sizesOf = (w: Value) => dimsOf(w).slice(2) as readonly number[];
  */
 export function tapsBySlices(op: OpBuilder, { kernel: { w, reversed, zero }, intervals }: Taps): Value {
   const waiting = zero === undefined ? w : delayed(op, w, zero);
-  const cuts = intervals.flatMap(({ begin, end }, i) => {
-    const size = sizesOf(w)[i] as number;
-    const [start, stop] = reversed ? [size - end, size - begin] : [begin, end];
-    return start === 0 && stop === size ? [] : [{ axis: i + 2, start, end: stop }];
-  });
-  const cut = cuts.length === 0 ? waiting : op.slice(waiting, cuts);
+  const fromLast = ({ begin, end }: Interval, i: number) => ({ begin: (sizesOf(w)[i] as number) - end, end: (sizesOf(w)[i] as number) - begin });
+  const cut = cutOut(op, waiting, reversed ? intervals.map(fromLast) : intervals);
   const turns = intervals.flatMap((interval, i) => (reversed && lengthOf(interval) > 1 ? [{ axis: i + 2, start: -1, step: -1 }] : []));
   return turns.length === 0 ? cut : op.slice(cut, turns);
 }

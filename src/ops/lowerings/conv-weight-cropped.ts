@@ -6,9 +6,9 @@
 import { elementCount } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { copyCost, cutOut } from "./conv-bands.ts";
+import { copyCost } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions, type WindowAxis } from "./conv-geometry.ts";
-import { type Interval, lengthOf } from "./conv-taps.ts";
+import { cutOut, type Interval, lengthOf } from "./conv-taps.ts";
 import { imageSum } from "./image-sum.ts";
 
 /** Along one axis: the positions of dy at which a tap lies inside x, and the elements of x that it meets there. */
