@@ -78,6 +78,9 @@ export function byteLength(dtype: DataType, count: number): number | undefined {
   return width === undefined ? undefined : Math.ceil((count * width) / 8);
 }
 
+/** The largest finite float32. */
+export const largestFloat32 = 3.4028234663852886e38;
+
 export function isFloat(dtype: DataType): boolean {
   return dtype === "float32" || dtype === "float16" || dtype === "float64" || dtype === "bfloat16";
 }

@@ -3,6 +3,7 @@
  * softmax form of the class 1 alone.
  */
 
+import { largestFloat32 } from "../ir/dtype.ts";
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { averageKept, type CrossEntropyTerm, weightOfLabel } from "./cross-entropy.ts";
@@ -110,7 +111,6 @@ function binaryHistogram(
   return histogramTerm(op, { p, scale: 1, columns: column, shares, sets: only, groups: [{ first: 0, count: 1 }], channels: 1, options }, factor);
 }
 
-const largest = 3.4028234663852886e38;
 const smallestNormal = 1.1754943508222875e-38;
 
 /** Errors e = 1 − (2y−1)·z, each counted as relu(e), or as elu(e) + 1. */
@@ -126,8 +126,8 @@ function hinge(
   const { labels } = sets;
   const plain = options.binary === "hinge";
   const bare = op.sub(1, op.mul(op.sub(op.mul(foreground, 2), 1), logits));
-  const errors = options.ignore === "none" ? bare : op.where(toRows(op, labels.valid, sets), bare, -largest);
-  const smallest = op.reduceMin(op.where(op.greater(foreground, 0.5), errors, largest), [1], true);
+  const errors = options.ignore === "none" ? bare : op.where(toRows(op, labels.valid, sets), bare, -largestFloat32);
+  const smallest = op.reduceMin(op.where(op.greater(foreground, 0.5), errors, largestFloat32), [1], true);
   // The plain hinge counts errors above 0 only.
   const lowest = plain ? op.max(smallest, smallestNormal) : smallest;
   const layout = layoutOf(op, sets, foregroundClass);

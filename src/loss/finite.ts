@@ -3,15 +3,14 @@
  * is made of finite factors is judged by these, one number per pixel.
  */
 
+import { largestFloat32 } from "../ir/dtype.ts";
 import type { Value } from "../ir/graph.ts";
 import { tensorOf } from "../ir/tensor.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { filled } from "./pixels.ts";
 
-const largest = 3.4028234663852886e38;
-
 /** Whether every element's size is at most `limit`; a NaN never is. A bool scalar. */
-export function allWithin(op: OpBuilder, x: Value, limit = largest): Value {
+export function allWithin(op: OpBuilder, x: Value, limit = largestFloat32): Value {
   const inside = op.cast(op.lessOrEqual(op.abs(x), limit), "float32");
   return op.greater(op.reduceMin(inside), 0.5);
 }
@@ -29,4 +28,4 @@ export function logitsFinite(op: OpBuilder, logits: Value): Value {
 }
 
 /** The gradient is a sum of up to four products with factors of at most 1: no sum of four such numbers overflows. */
-export const gradientTermLimit = largest / 8;
+export const gradientTermLimit = largestFloat32 / 8;

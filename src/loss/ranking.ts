@@ -3,6 +3,7 @@
  * than needed, and keeps what lies on the hard side of it. Comparisons are in float32, the limit rounded to it.
  */
 
+import { largestFloat32 } from "../ir/dtype.ts";
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { contentOf } from "../ops/define.ts";
@@ -22,13 +23,11 @@ export interface Selection {
   readonly threshold: Value;
 }
 
-const largestFloat = Math.fround(3.4028234663852886e38);
-
 /** The limit made from `threshold` alone: t, or −log t on the scale of the loss. */
 export function limitOf({ threshold, hardness }: CrossEntropy): number {
   const t = Math.fround(threshold);
   if (hardness === "probability") return t;
-  return t === 0 ? largestFloat : Math.fround(-Math.log(t));
+  return t === 0 ? largestFloat32 : Math.fround(-Math.log(t));
 }
 
 /** What mining `off`, or a cross-entropy of weight 0, reports as threshold. */
@@ -46,7 +45,7 @@ export function selectHard(op: OpBuilder, ranked: Value, labels: Labels, options
   const ascending = options.hardness === "probability";
   const { grid } = labels;
   // Void pixels rank behind every value and behind every limit: nothing keeps them.
-  const comparable = op.where(labels.valid, ranked, ascending ? largestFloat : -largestFloat);
+  const comparable = op.where(labels.valid, ranked, ascending ? largestFloat32 : -largestFloat32);
   const rows = reshapeTo(op, comparable, perImage ? [grid.images, grid.area] : [1, grid.total]);
   const valid = perImage ? countPixels(op, labels.validMask, grid, true) : labels.validCount;
   const threshold = cutOf(op, rows, valid, labels, options);

@@ -1,6 +1,7 @@
 /** The gradient of all weights as one vector, and what is asked of it: its sum of squares, and whether it is finite. */
 
 import { elementCount, isStatic } from "../ir/dims.ts";
+import { largestFloat32 } from "../ir/dtype.ts";
 import type { Value } from "../ir/graph.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { conditional } from "../ops/conditional.ts";
@@ -14,8 +15,6 @@ export interface Gradient {
   /** bool scalar: whether every element is */
   readonly finite: Value;
 }
-
-const largest = 3.4028234663852886e38;
 
 const rowWidth = 1024;
 
@@ -41,7 +40,7 @@ function withFinite(op: OpBuilder, vector: Value, squares: Value): Gradient {
   const bool = [{ dtype: "bool", shape: [] }] as const;
   const [finite] = conditional(
     op,
-    op.lessOrEqual(squares, largest),
+    op.lessOrEqual(squares, largestFloat32),
     bool,
     { name: "bounded", build: (inner) => [inner.scalar("bool", 1)] },
     { name: "unbounded", build: (inner) => [allFinite(inner, vector)] },
@@ -111,6 +110,6 @@ export function allFinite(op: OpBuilder, vector: Value): Value {
 /** The same of any float tensor, element by element: a sum could overflow. */
 export function elementsFinite(op: OpBuilder, value: Value): Value {
   // Comparisons are false for NaN and run on every provider. No Abs: OpenVINO makes it in place, even where `value` is an output too.
-  const bounded = op.cast(op.and(op.lessOrEqual(value, largest), op.greaterOrEqual(value, -largest)), "float32");
+  const bounded = op.cast(op.and(op.lessOrEqual(value, largestFloat32), op.greaterOrEqual(value, -largestFloat32)), "float32");
   return op.greater(op.reduceMin(bounded), 0.5);
 }

@@ -1,5 +1,6 @@
 /** What the benchmark of lowerings times: convolutions of real layers with their gradients, and the smaller choices for the CPU. */
 
+import { largestFloat32 } from "../../src/ir/dtype.ts";
 import type { Value } from "../../src/ir/graph.ts";
 import type { OpBuilder } from "../../src/ops/builder.ts";
 import { bandForms, cheapestForm, convolveInForm } from "../../src/ops/lowerings/conv-bands.ts";
@@ -8,6 +9,7 @@ import { chooseInputGradient, convInputGradient, inputGradientMethods } from "..
 import { type Interval, tapsByProduct, tapsBySlices } from "../../src/ops/lowerings/conv-taps.ts";
 import { canCompute, chooseWeightGradient, convWeightGradient, weightGradientMethods } from "../../src/ops/lowerings/conv-weight-gradient.ts";
 import { imageSumByProduct, imageSumByReduction } from "../../src/ops/lowerings/image-sum.ts";
+import { joinedGradients, sumOfSquares } from "../../src/optim/gradient.ts";
 
 interface Layer {
   readonly about: string;
@@ -98,8 +100,6 @@ function tasksOf({ about, channels: [c, m], map, kernel, stride = 1, dilation = 
   ].filter(({ candidates }) => candidates.length > 1);
 }
 
-const largest = 3.4028234663852886e38;
-
 /** A choice between two ways to the same numbers; the first is the one chosen. */
 function choice(about: string, shapes: readonly (readonly number[])[], ways: Readonly<Record<string, Candidate["build"]>>): Task {
   return { about, shapes, candidates: Object.entries(ways).map(([method, build], i) => ({ method, chosen: i === 0, build })) };
@@ -133,22 +133,35 @@ const choices: readonly Task[] = [
     product: (op, given) => imageSumByProduct(op, first(given)),
     reduction: (op, given) => imageSumByReduction(op, first(given)),
   }),
+  choice("gradient as one vector, and its squares: 4.7, 2.1 and 1.0 million", [weight, products.slice(1), [512, 2048, 1, 1]], {
+    "tensor by tensor"(op, given) {
+      const { vector, squares } = joinedGradients(op, given);
+      return op.add(vector, squares);
+    },
+    "padded to rows"(op, given) {
+      const vector = op.concat(
+        given.map((part) => op.reshape(part, [-1])),
+        0,
+      );
+      return op.add(vector, sumOfSquares(op, vector));
+    },
+  }),
   choice("a number added: 2048×512×1×1", [[2048, 512, 1, 1], [1], [1]], {
     "of as many axes": (op, given) => op.add(first(given), 2),
     scalar: (op, given) => plainSum(op, first(given)),
   }),
   choice("dX of Relu: 64, 128×256", [map, [1], map], {
-    step: (op, given) => op.mul(last(given), op.emit("HardSigmoid", [first(given)], { alpha: largest, beta: 0 })),
+    step: (op, given) => op.mul(last(given), op.emit("HardSigmoid", [first(given)], { alpha: largestFloat32, beta: 0 })),
     comparison: (op, given) => op.mul(last(given), op.cast(op.greater(first(given), 0), "float32")),
   }),
   choice("dX of LeakyRelu: 64, 128×256", [map, [1], map], {
-    clip: (op, given) => op.mul(last(given), op.emit("Clip", [op.mul(first(given), largest), op.scalar("float32", 0.01), op.scalar("float32", 1)])),
+    clip: (op, given) => op.mul(last(given), op.emit("Clip", [op.mul(first(given), largestFloat32), op.scalar("float32", 0.01), op.scalar("float32", 1)])),
     where: (op, given) => op.mul(last(given), op.where(op.greater(first(given), 0), 1, op.scalar("float32", 0.01))),
   }),
   choice("dX of HardSwish: 64, 128×256", [map, [1], map], {
     steps(op, given) {
       const h = op.emit("HardSigmoid", [first(given)], { alpha: 1 / 6, beta: 0.5 });
-      const inside = op.emit("HardSigmoid", [op.sub(h, op.mul(h, h))], { alpha: largest, beta: 0 });
+      const inside = op.emit("HardSigmoid", [op.sub(h, op.mul(h, h))], { alpha: largestFloat32, beta: 0 });
       return op.mul(last(given), op.add(h, op.mul(op.sub(h, 0.5), inside)));
     },
     where(op, given) {

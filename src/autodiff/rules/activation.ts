@@ -1,5 +1,6 @@
 /** Activations. Rules read the output where they can, so that the input need not be kept. */
 
+import { largestFloat32 } from "../../ir/dtype.ts";
 import type { Value } from "../../ir/graph.ts";
 import { tensorNumbers } from "../../ir/tensor.ts";
 import type { OpBuilder } from "../../ops/builder.ts";
@@ -17,11 +18,8 @@ function isBelow(low: Value, high: Value): boolean {
   return Number(tensorNumbers(low.constant)[0]) <= Number(tensorNumbers(high.constant)[0]);
 }
 
-/** Of float32. */
-const largest = 3.4028234663852886e38;
-
 /**
- * Whether x·largest tells the sign of x: on the CPU, which calculates with infinities (WebGPU need not). It is less than 1 for
+ * Whether x times the largest number tells the sign of x: on the CPU, which calculates with infinities (WebGPU need not). It is less than 1 for
  * 0 < x < 3e-39 alone, and what comes between the slopes of both sides is a subgradient there as it is at 0.
  */
 const hasStep = (op: OpBuilder, x: Value) => op.provider === "cpu" && x.dtype === "float32";
@@ -31,13 +29,13 @@ export const activation = defineGradients({
   Relu({ op, y: [y], dy, zero, later }) {
     if (!hasStep(op, y)) return [op.mul(dy, op.cast(op.greater(y, zero()), dy.dtype))];
     // min(1, y·largest): one pass where a comparison and its Cast are two.
-    return [op.mul(dy, op.emit("HardSigmoid", [later(y)], { alpha: largest, beta: 0 }))];
+    return [op.mul(dy, op.emit("HardSigmoid", [later(y)], { alpha: largestFloat32, beta: 0 }))];
   },
   LeakyRelu({ op, x: [x], dy, attrs, zero }) {
     const alpha = op.scalar(dy.dtype, attrs.alpha);
     if (!hasStep(op, x) || attrs.alpha > 1) return [op.mul(dy, op.where(op.greater(x, zero()), 1, alpha))];
     // x·largest is beyond both bounds, or 0: two thirds of the time of Where.
-    return [op.mul(dy, op.emit("Clip", [op.mul(x, op.add(zero(), largest)), alpha, op.scalar(x.dtype, 1)]))];
+    return [op.mul(dy, op.emit("Clip", [op.mul(x, op.add(zero(), largestFloat32)), alpha, op.scalar(x.dtype, 1)]))];
   },
   PRelu({ op, x: [x, slope], dy, zero }) {
     const positive = op.greater(x, zero());
@@ -81,7 +79,7 @@ export const activation = defineGradients({
     if (hasStep(op, x)) {
       // With h = clamp(x/6 + 1/2, 0, 1), where 0 < h < 1: x/3 + 1/2 = h + (h - 1/2). Two thirds of the time of Where.
       const h = op.emit("HardSigmoid", [later(x)], { alpha: 1 / 6, beta: 0.5 });
-      const inside = op.emit("HardSigmoid", [op.sub(h, op.mul(h, h))], { alpha: largest, beta: 0 });
+      const inside = op.emit("HardSigmoid", [op.sub(h, op.mul(h, h))], { alpha: largestFloat32, beta: 0 });
       return [op.mul(dy, op.add(h, op.mul(op.sub(h, 0.5), inside)))];
     }
     const slope = op.add(op.div(x, 3), op.add(zero(), 0.5));

@@ -23,7 +23,7 @@ export function imageSumByProduct(op: OpBuilder, value: Value): Value {
 
 /**
  * The sum over the images. On the CPU by a product: ReduceSum over the first axis takes twice as long (two images of two
- * million numbers: 6.2 ms and 3.3). Other providers may multiply in fewer bits (TF32).
+ * million numbers). Other providers may multiply in fewer bits (TF32).
  */
 export function imageSum(op: OpBuilder, value: Value): Value {
   const [images, ...sizes] = dimsOf(value);

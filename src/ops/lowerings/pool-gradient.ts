@@ -1,5 +1,6 @@
 /** Gradients of windowed pooling, for any number of dimensions, with static and with dynamic sizes. */
 
+import { largestFloat32 } from "../../ir/dtype.ts";
 import type { Attributes, Value } from "../../ir/graph.ts";
 import { assert, bug } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
@@ -16,7 +17,7 @@ interface PoolOperands {
 }
 
 /** The lowest finite float32: a padded element never wins. */
-const lowest = -3.4028234663852886e38;
+const lowest = -largestFloat32;
 
 function axesOf(attrs: OpAttributes<"MaxPool"> | OpAttributes<"AveragePool">): readonly WindowAxis[] {
   assert(attrs.auto_pad === "NOTSET" || attrs.auto_pad === "VALID", "auto_pad is made explicit by normalization");

@@ -1,12 +1,13 @@
 /** Scaled dot-product attention (opset 23) as products and a softmax. */
 
+import { largestFloat32 } from "../../ir/dtype.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
 import { OhemgenError } from "../../support/errors.ts";
 import { type ConvertContext, type Converter, defineConverters } from "./registry.ts";
 
 /** Low enough that its exponential is 0 beside any other, finite so that a row without anything else stays a number. */
-const excluded = -3.4028234663852886e38;
+const excluded = -largestFloat32;
 
 /** `[B, S, H·D]` as `[B, H, S, D]`. */
 export function byHead(op: OpBuilder, x: Value, heads: number): Value {

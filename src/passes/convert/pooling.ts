@@ -1,6 +1,7 @@
 /** Pools that opset 18 lacks or that few runtimes have kernels for, as sums over windows or scattered elements. */
 
 import { isStatic } from "../../ir/dims.ts";
+import { largestFloat32 } from "../../ir/dtype.ts";
 import type { Value } from "../../ir/graph.ts";
 import { tensorOf } from "../../ir/tensor.ts";
 import { dimsOf, type OpBuilder } from "../../ops/builder.ts";
@@ -113,7 +114,7 @@ const maxRoiPool: Converter = ({ op, input, ints, float }) => {
   const inRow = pixelsOfBins(op, corner(2), corner(4), rows, sizeOf(2));
   const inColumn = pixelsOfBins(op, corner(1), corner(3), columns, sizeOf(3));
   const pictures = op.gather(x, op.cast(op.squeeze(column(0), [1]), "int64"), 0);
-  const lowest = -3.4028234663852886e38;
+  const lowest = -largestFloat32;
   const acrossRows = op.reduceMax(op.where(op.unsqueeze(inRow, [1, 4]), op.unsqueeze(pictures, [2]), lowest), [3]);
   const across = op.reduceMax(op.where(op.unsqueeze(inColumn, [1, 2]), op.unsqueeze(acrossRows, [3]), lowest), [4]);
   return [op.where(op.greater(across, lowest), across, 0)];
