@@ -6,7 +6,7 @@
 import type { GraphOutput, Model, Value } from "../ir/graph.ts";
 import { OpBuilder } from "../ops/builder.ts";
 import { finishModel } from "../ops/finish.ts";
-import { type Gradient, joinedGradients } from "../optim/gradient.ts";
+import { type Gradient, joined, joinedGradients } from "../optim/gradient.ts";
 import { stateInputs, updateModel } from "../optim/graph.ts";
 import { optimizerStep } from "../optim/update.ts";
 import type { Normalized } from "../passes/normalize.ts";
@@ -90,7 +90,7 @@ export function trainStep(plan: Plan, built: Packed = packed(plan)): Model {
   const learningRate = op.input("learning_rate", "float32", []);
   const state = stateInputs(op, plan.optimizer, plan.layout.length, vectors.params);
   const update = optimizerStep(optim, plan.optimizer, plan.layout.groups, {
-    gradient: gradient.vector,
+    gradient: gradient.parts,
     squares: gradient.squares,
     learningRate,
     state,
@@ -108,7 +108,7 @@ export function trainStep(plan: Plan, built: Packed = packed(plan)): Model {
 
 function gradientGraph(plan: Plan, { op, labels, vectors, loss, gradient, nextRunningStats: next }: Packed): Model {
   const finite = op.and(loss.finite, gradient.finite);
-  const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: gradient.vector }];
+  const outputs = [...lossOutputs(loss), { name: "finite", value: finite }, { name: "params.grad", value: joined(op.scope("params.grad"), gradient.parts) }];
   if (next !== undefined) outputs.push({ name: "running_stats.next", value: next });
   const all = [...plan.training.inputs, labels, vectors.params, ...optional(vectors.runningStats)];
   return finishModel(op, "gradient", all, outputs);

@@ -64,7 +64,9 @@ function gradientsOf({ op, weights, again, logits }: Spliced, loss: TotalLoss, r
     seeds.set(value, known === undefined ? seed : op.add(known, seed));
   });
   const readAgain = new Map(weights.flatMap((weight, i) => (again?.[i] === undefined ? [] : [[weight, again[i]] as const])));
-  const gradients = differentiate(op, forward, seeds, weights, { recompute, readAgain });
+  // The logits are large, and the checks on them and the loss would be made last.
+  const before = [op.cast(loss.finite, "float32"), ...loss.outputs.map(({ value }) => value)];
+  const gradients = differentiate(op, forward, seeds, weights, { recompute, readAgain, before });
   return weights.map((weight) => gradients.get(weight) ?? op.scope("params.grad").filledLike(weight, 0));
 }
 

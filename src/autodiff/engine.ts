@@ -90,6 +90,8 @@ export interface DifferentiateOptions {
   readonly recompute?: boolean;
   /** Reads large wanted tensors once more for the backward pass: their first readings are free in between. */
   readonly readAgain?: ReadonlyMap<Value, () => Value>;
+  /** What has to be done before the walk: float32 values, of which nothing is held through the backward pass then. */
+  readonly before?: readonly Value[];
 }
 
 /**
@@ -115,16 +117,17 @@ export function differentiate(
   const gradientOf = (value: Value | undefined): Value | undefined => {
     const parts = value === undefined ? undefined : arriving.get(value);
     if (value === undefined || parts === undefined) return undefined;
-    if (parts.length > 1) arriving.set(value, [op.sum(parts)]);
+    if (parts.length > 1) arriving.set(value, [sumOfParts(op, parts)]);
     return arriving.get(value)?.[0];
   };
   const isWanted = new Set(wanted);
-  const { after, zero, later, finish } = ordering(op.scope("grad/order"), nodes, wanted);
+  const { after, zero, later, arrive, finish } = ordering(op.scope("grad/order"), nodes, wanted, options.before ?? []);
   const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
   const readAgain = secondReadings(options.readAgain ?? new Map());
   for (const node of active.toReversed()) {
     const dys = node.outputs.map(gradientOf);
     if (dys.every((dy) => dy === undefined)) continue;
+    arrive(dys);
     const needs = (index: number) => node.inputs[index] !== undefined && differentiable.has(node.inputs[index]);
     const scope = op.scope(`grad/${node.name.replace(/^\/+/, "")}`);
     const rule = ruleOf(node) as GradientRule;
@@ -148,6 +151,16 @@ export function differentiate(
     if (gradient !== undefined) result.set(value, gradient);
   }
   return result;
+}
+
+/** One that only repeats is added as it was before: the runtime repeats it while it adds. */
+function sumOfParts(op: OpBuilder, parts: readonly Value[]): Value {
+  const repeated = (part: Value) => {
+    const node = op.draft.producer(part);
+    return node?.op === "Expand" && node.domain === "" ? node.inputs[0] : undefined;
+  };
+  const whole = parts.filter((part) => repeated(part) === undefined);
+  return whole.length === 0 ? op.sum(parts) : op.sum([...whole, ...parts.flatMap((part) => repeated(part) ?? [])]);
 }
 
 /** Elements from which on a tensor is read again: smaller ones cost a node more than they hold. */

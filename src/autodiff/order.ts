@@ -11,10 +11,12 @@ import { delayed } from "../ops/delay.ts";
 export interface Order {
   /** A zero made from these gradients. */
   readonly after: (...gradients: readonly Value[]) => Value;
-  /** A zero made from the gradients finished since a node last waited, else from what that waited for. */
+  /** A zero made from the gradients that arrived or were finished since a node last waited, else from what that waited for. */
   readonly zero: () => Value;
   /** The value, which waits for what `zero` waits for. */
   readonly later: (value: Value) => Value;
+  /** Says that what arrives at the outputs of a node is what its rule works on now. */
+  readonly arrive: (dys: readonly (Value | undefined)[]) => void;
   /** Says that the gradient of a wanted tensor is done, at a node that reads it. */
   readonly finish: (gradient: Value, node: Node) => void;
 }
@@ -26,11 +28,12 @@ const isSmall = ({ shape }: Value) => isStatic(shape) && elementCount(shape) < s
 
 /**
  * @param nodes the tape, in topological order
+ * @param before float32 values that the first zero waits for
  */
-export function ordering(op: OpBuilder, nodes: readonly Node[], wanted: readonly Value[]): Order {
+export function ordering(op: OpBuilder, nodes: readonly Node[], wanted: readonly Value[], before: readonly Value[] = []): Order {
   const zeroAfter = zeros(op);
   const ofWeights = madeOfWeights(nodes, wanted);
-  let [finished, awaited]: [Value[], readonly Value[]] = [[], []];
+  let [finished, awaited]: [Value[], readonly Value[]] = [[...before], []];
   const zero = () => {
     if (finished.length > 0) [finished, awaited] = [[], finished];
     return zeroAfter(awaited);
@@ -42,6 +45,9 @@ export function ordering(op: OpBuilder, nodes: readonly Node[], wanted: readonly
     },
     zero,
     later: (value) => delayed(op, value, zero()),
+    arrive(dys) {
+      finished.push(...(dys.filter((dy) => dy !== undefined && !isSmall(dy)) as Value[]));
+    },
     finish(gradient, node) {
       // Nodes on weights alone hold no activation.
       if (!(isSmall(gradient) && ofWeights.has(node))) finished.push(gradient);

@@ -1,4 +1,4 @@
-/** The gradient of all weights as one vector, and what is asked of it: its sum of squares, and whether it is finite. */
+/** The gradient of all weights, and what is asked of it: its sum of squares, and whether it is finite. */
 
 import { elementCount, isStatic } from "../ir/dims.ts";
 import { largestFloat32 } from "../ir/dtype.ts";
@@ -8,8 +8,8 @@ import { conditional } from "../ops/conditional.ts";
 import { bug } from "../support/errors.ts";
 
 export interface Gradient {
-  /** float32 `[P]` */
-  readonly vector: Value;
+  /** What makes up the flat vector, in order: vectors. */
+  readonly parts: readonly Value[];
   /** float32 scalar */
   readonly squares: Value;
   /** bool scalar: whether every element is */
@@ -18,34 +18,37 @@ export interface Gradient {
 
 const rowWidth = 1024;
 
+/** Vectors as one, float32 `[P]`. */
+export function joined(op: OpBuilder, vectors: readonly Value[]): Value {
+  return vectors.length === 1 ? (vectors[0] as Value) : op.concat(vectors, 0);
+}
+
 /** The gradient that is given as one vector. */
 export function gradientVector(op: OpBuilder, vector: Value): Gradient {
-  return withFinite(op, vector, sumOfSquares(op, vector));
+  return withFinite(op, [vector], sumOfSquares(op, vector));
 }
 
 /** The gradients of all tensors, one after the other. */
-export function joinedGradients(op: OpBuilder, parts: readonly Value[]): Gradient {
-  const vector = op.concat(
-    parts.map((part) => op.reshape(part, [-1])),
-    0,
-  );
+export function joinedGradients(op: OpBuilder, tensors: readonly Value[]): Gradient {
+  // Flat before a branch captures them: the runtime would turn what a Transpose made once more for it.
+  const parts = tensors.map((tensor) => op.reshape(tensor, [-1]));
   // Tensor by tensor nothing is padded: that would be a copy of the whole vector.
-  return withFinite(op, vector, op.provider === "cpu" ? sumOfParts(op, parts) : sumOfSquares(op, vector));
+  return withFinite(op, parts, op.provider === "cpu" ? sumOfParts(op, tensors) : sumOfSquares(op, joined(op, parts)));
 }
 
 /** The squares of finite numbers may overflow, but where their sum does not, all are finite. */
-function withFinite(op: OpBuilder, vector: Value, squares: Value): Gradient {
+function withFinite(op: OpBuilder, parts: readonly Value[], squares: Value): Gradient {
   // Elsewhere an If would wait for the device.
-  if (op.provider !== "cpu") return { vector, squares, finite: allFinite(op, vector) };
+  if (op.provider !== "cpu") return { parts, squares, finite: allFinite(op, joined(op, parts)) };
   const bool = [{ dtype: "bool", shape: [] }] as const;
   const [finite] = conditional(
     op,
     op.lessOrEqual(squares, largestFloat32),
     bool,
     { name: "bounded", build: (inner) => [inner.scalar("bool", 1)] },
-    { name: "unbounded", build: (inner) => [allFinite(inner, vector)] },
+    { name: "unbounded", build: (inner) => [allFinite(inner, joined(inner, parts))] },
   );
-  return { vector, squares, finite: finite ?? bug("If without an output") };
+  return { parts, squares, finite: finite ?? bug("If without an output") };
 }
 
 /** A long vector as rows, with zeros behind it. */

@@ -27,7 +27,7 @@ export function updateModel(name: string, settings: OptimizerSettings, groups: r
   const state = stateInputs(op, settings, length);
   const optim = op.scope("optim");
   const { squares, finite } = gradientVector(optim, gradient);
-  const update = optimizerStep(optim, settings, groups, { gradient, squares, learningRate, state, finite });
+  const update = optimizerStep(optim, settings, groups, { gradient: [gradient], squares, learningRate, state, finite });
   const next = Object.keys(state).map((key) => ({ name: `${key}.next`, value: update.state[key] ?? bug(`no ${key}`) }));
   const outputs = [...next, { name: "grad_norm", value: update.gradientNorm }, { name: "finite", value: finite }];
   return finishModel(op, name, [gradient, learningRate, ...Object.values(state)], outputs);

@@ -8,6 +8,7 @@ import { tensorNumbers, tensorOf } from "../ir/tensor.ts";
 import type { OpBuilder } from "../ops/builder.ts";
 import { conditional } from "../ops/conditional.ts";
 import { bug } from "../support/errors.ts";
+import { joined } from "./gradient.ts";
 import type { AdamWOptions, OptimizerSettings, ParameterGroup, SgdOptions } from "./options.ts";
 
 /** What an update needs to know of a group; the length only where there are several. */
@@ -17,8 +18,8 @@ export type UpdateGroup = Pick<ParameterGroup, "learningRateFactor" | "weightDec
 export type State = Readonly<Record<string, Value>>;
 
 export interface UpdateInputs {
-  /** float32 `[P]` */
-  readonly gradient: Value;
+  /** Vectors that make up the gradient, float32 `[P]`, in order. */
+  readonly gradient: readonly Value[];
   /** Its sum of squares, float32 scalar. */
   readonly squares: Value;
   /** float32 scalar */
@@ -26,6 +27,11 @@ export interface UpdateInputs {
   readonly state: State;
   /** bool scalar: whether the step is taken */
   readonly finite: Value;
+}
+
+/** Vectors of one length: all elements, or those of one segment. */
+interface Elements extends Omit<UpdateInputs, "gradient"> {
+  readonly gradient: Value;
 }
 
 export interface UpdateOutputs {
@@ -51,7 +57,7 @@ const isNumber = (value: Value, number: number) =>
   value.constant !== undefined && value.shape?.length === 0 && tensorNumbers(value.constant)[0] === Math.fround(number);
 
 /** p − lr·(momentum·buf + g) with the coupled decay g + λp; the first step sets the buffer to the gradient. */
-function sgd(op: OpBuilder, settings: SgdOptions, groups: readonly UpdateGroup[], { gradient, learningRate, state }: UpdateInputs): Record<string, Value> {
+function sgd(op: OpBuilder, settings: SgdOptions, groups: readonly UpdateGroup[], { gradient, learningRate, state }: Elements): Record<string, Value> {
   const params = state["params"] ?? bug("no params");
   const decay = perElement(op, groups, (group) => group.weightDecay) as Value;
   const rate = scaledRate(op, groups, learningRate);
@@ -73,7 +79,7 @@ function scaledRate(op: OpBuilder, groups: readonly UpdateGroup[], learningRate:
  * AdamW as torch.optim: p·(1 − lr·λ), then p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε). The bias corrections are
  * taken as −expm1(t·ln β) ≈ 1 − βᵗ in float32, with βᵗ from Pow.
  */
-function adamw(op: OpBuilder, settings: AdamWOptions, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
+function adamw(op: OpBuilder, settings: AdamWOptions, groups: readonly UpdateGroup[], inputs: Elements): Record<string, Value> {
   const { gradient, learningRate, state } = inputs;
   const params = state["params"] ?? bug("no params");
   const { beta1, beta2, eps } = settings;
@@ -108,22 +114,19 @@ function biasCorrection(op: OpBuilder, beta: number, time: Value): Value {
  */
 export function optimizerStep(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): UpdateOutputs {
   const gradientNorm = op.sqrt(inputs.squares);
-  let gradient = inputs.gradient;
-  if (settings.clipNorm > 0) {
-    // torch.nn.utils.clip_grad_norm_: the factor is max_norm/(norm + 1e-6), at most 1.
-    const factor = op.min(op.div(op.scalar("float32", settings.clipNorm), op.add(gradientNorm, 1e-6)), 1);
-    gradient = op.mul(gradient, factor);
-  }
+  // torch.nn.utils.clip_grad_norm_: the factor is max_norm/(norm + 1e-6), at most 1.
+  const factor = settings.clipNorm > 0 ? op.min(op.div(op.scalar("float32", settings.clipNorm), op.add(gradientNorm, 1e-6)), 1) : undefined;
   // True wherever the gradient is finite: it makes the norm come first, and what that is made of is free during the update.
   const finite = op.and(inputs.finite, op.greaterOrEqual(gradientNorm, 0));
-  return { state: nextState(op, settings, groups, { ...inputs, gradient, finite }), gradientNorm };
+  return { state: nextState(op, settings, groups, { ...inputs, finite }, factor), gradientNorm };
 }
 
-function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): State {
+/** @param factor of the gradient, where it is clipped */
+function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs, factor: Value | undefined): State {
   const names = Object.keys(inputs.state);
   const before = names.map((name) => inputs.state[name] as Value);
   const after = (at: OpBuilder) => {
-    const updated = inSegments(at, settings, groups, inputs);
+    const updated = inSegments(at, settings, groups, inputs, factor);
     return names.map((name) => updated[name] ?? bug(`no ${name}.next`));
   };
   const named = (values: readonly Value[]): State => Object.fromEntries(names.map((name, i) => [name, values[i] as Value]));
@@ -133,37 +136,84 @@ function nextState(op: OpBuilder, settings: OptimizerSettings, groups: readonly 
   return named(conditional(op, inputs.finite, types, { name: "taken", build: after }, { name: "skipped", build: () => before }));
 }
 
-/** Elements of long vectors that are updated together. */
-const segmentLength = 1 << 22;
+/** Elements that a segment gathers of small parts: they stay in the cache on their way. */
+const gathered = 1 << 20;
 
-/**
- * SGD with one rate and decay for all makes one vector on its way, which fits where the copy of the gradient for its norm
- * was: cutting and joining pieces would take as long again. AdamW on 40 M parameters peaks a quarter lower in pieces.
- */
-const isPlain = (settings: OptimizerSettings, groups: readonly UpdateGroup[]) =>
+/** Elements from which on vectors are updated in segments, and parts are cut into such of half as many. */
+const long = 1 << 23;
+
+/** A run of elements of one group. */
+interface Segment {
+  readonly group: UpdateGroup;
+  readonly begin: number;
+  length: number;
+  /** Vectors that make up its gradient. */
+  readonly gradient: Value[];
+}
+
+/** Vectors cut where a group ends, and long ones into runs that are not. */
+function pieces(op: OpBuilder, groups: readonly UpdateGroup[], vectors: readonly Value[], total: number): readonly Segment[] {
+  const all: Segment[] = [];
+  const rest = groups.map((group) => ({ group, left: group.length ?? total }));
+  let begin = 0;
+  for (const vector of vectors) {
+    const [size] = vector.shape as readonly [number];
+    for (let from = 0; from < size; ) {
+      const current = rest[0] ?? bug("a gradient with more elements than the groups");
+      const length = Math.min(size - from, current.left, size > long ? long / 2 : size);
+      all.push({ group: current.group, begin: begin + from, length, gradient: [length === size ? vector : sliceOf(op, vector, from, from + length)] });
+      from += length;
+      current.left -= length;
+      if (current.left === 0) rest.shift();
+    }
+    begin += size;
+  }
+  return all;
+}
+
+/** The pieces, small ones of a group together. */
+function segmentsOf(op: OpBuilder, groups: readonly UpdateGroup[], vectors: readonly Value[], total: number): readonly Segment[] {
+  const segments: Segment[] = [];
+  for (const piece of pieces(op, groups, vectors, total)) {
+    const last = segments.at(-1);
+    if (last === undefined || last.group !== piece.group || last.length + piece.length > gathered) segments.push(piece);
+    else {
+      last.length += piece.length;
+      last.gradient.push(...piece.gradient);
+    }
+  }
+  return segments;
+}
+
+const sliceOf = (op: OpBuilder, vector: Value, begin: number, end: number) => op.emit("Slice", [vector, op.ints([begin]), op.ints([end])]);
+
+/** A gradient given as one vector, and one rate and decay for all: nothing stands in the way of long vectors, and to cut them would take time. */
+const isPlain = (settings: OptimizerSettings, groups: readonly UpdateGroup[], parts: readonly Value[]) =>
   settings.kind === "sgd" &&
+  parts.length === 1 &&
   groups.every(({ learningRateFactor, weightDecay }) => learningRateFactor === groups[0]?.learningRateFactor && weightDecay === groups[0]?.weightDecay);
 
 /**
- * Long vectors piece by piece: what the update makes on its way then fits between what the backward pass has left behind,
- * where whole vectors would each take memory of their own.
+ * Long vectors segment by segment: the gradient, and what the update makes on its way, then fit between what the backward pass
+ * has left behind, where whole vectors would each take memory of their own.
  */
-function inSegments(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
-  const total = inputs.gradient.shape?.[0];
-  if (typeof total !== "number" || total <= 2 * segmentLength || isPlain(settings, groups)) return updatedState(op, settings, groups, inputs);
-  const cut = (vector: Value, begin: number, end: number) =>
-    vector.shape?.[0] === total ? op.emit("Slice", [vector, op.ints([begin]), op.ints([end])]) : vector;
-  const parts: Record<string, Value>[] = [];
-  let begin = 0;
-  for (const group of groups) {
-    const last = begin + (group.length ?? total);
-    while (begin < last) {
-      const [from, to] = [begin, Math.min(begin + segmentLength, last)];
-      const state = Object.fromEntries(Object.entries(inputs.state).map(([name, vector]) => [name, cut(vector, from, to)]));
-      parts.push(updatedState(op, settings, [group], { ...inputs, gradient: cut(inputs.gradient, from, to), state }));
-      begin = to;
-    }
+function inSegments(
+  op: OpBuilder,
+  settings: OptimizerSettings,
+  groups: readonly UpdateGroup[],
+  inputs: UpdateInputs,
+  factor: Value | undefined,
+): Record<string, Value> {
+  const [total] = inputs.state["params"]?.shape ?? [];
+  const clipped = (gradient: Value) => (factor === undefined ? gradient : op.mul(gradient, factor));
+  if (typeof total !== "number" || total <= long || isPlain(settings, groups, inputs.gradient)) {
+    return updatedState(op, settings, groups, { ...inputs, gradient: clipped(joined(op, inputs.gradient)) });
   }
+  const parts = segmentsOf(op, groups, inputs.gradient, total).map(({ group, begin, length, gradient }) => {
+    const cut = (vector: Value) => (vector.shape?.[0] === total ? sliceOf(op, vector, begin, begin + length) : vector);
+    const state = Object.fromEntries(Object.entries(inputs.state).map(([name, vector]) => [name, cut(vector)]));
+    return updatedState(op, settings, [group], { ...inputs, gradient: clipped(joined(op, gradient)), state });
+  });
   const whole = ([name, first]: [string, Value]) =>
     name === "step"
       ? first
@@ -174,7 +224,7 @@ function inSegments(op: OpBuilder, settings: OptimizerSettings, groups: readonly
   return Object.fromEntries(Object.entries(parts[0] ?? bug("an optimizer without parameters")).map((entry) => [entry[0], whole(entry)]));
 }
 
-function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: UpdateInputs): Record<string, Value> {
+function updatedState(op: OpBuilder, settings: OptimizerSettings, groups: readonly UpdateGroup[], inputs: Elements): Record<string, Value> {
   const updated = settings.kind === "sgd" ? sgd(op, settings, groups, inputs) : adamw(op, settings, groups, inputs);
   if (settings.ema > 0) {
     const average = inputs.state["ema"] ?? bug("no ema");

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { elementCount } from "../../src/ir/dims.ts";
 import type { Value } from "../../src/ir/graph.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
-import { allFinite, joinedGradients } from "../../src/optim/gradient.ts";
+import { allFinite, joined, joinedGradients } from "../../src/optim/gradient.ts";
 import { number, openSession } from "../run-graph.ts";
 
 const largest = 3.4028234663852886e38;
@@ -41,8 +41,8 @@ for (const provider of ["any", "cpu"] as const) {
   const build = () => {
     const op = new OpBuilder(provider);
     const inputs = parts.map((shape, i) => op.input(`x${i}`, "float32", shape));
-    const { vector, squares, finite } = joinedGradients(op, inputs);
-    return { op, inputs, outputs: { vector, squares, finite } };
+    const { parts: vectors, squares, finite } = joinedGradients(op, inputs);
+    return { op, inputs, outputs: { vector: joined(op, vectors), squares, finite } };
   };
   const feedsOf = (tensors: readonly Float32Array[]) =>
     Object.fromEntries(tensors.map((values, i) => [`x${i}`, new ort.Tensor("float32", values, parts[i] as number[])]));
