@@ -44,6 +44,14 @@ export class Constants {
     });
   }
 
+  /** A tensor that its key tells, however large. */
+  shared(key: string, make: () => Tensor, name: string): Value {
+    return this.known(key, () => {
+      const constant = make();
+      return { name, dtype: constant.dtype, shape: constant.dims, constant };
+    });
+  }
+
   private known(key: string, make: () => Value): Value {
     const known = this.values.get(key);
     if (known !== undefined) return known;

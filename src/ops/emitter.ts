@@ -48,6 +48,11 @@ export class Emitter {
     return this.constants.tensor(tensor, name ?? `${this.prefix}constant`);
   }
 
+  /** A constant that its key tells, made once for all that ask for it. */
+  sharedConstant(key: string, make: () => Tensor, name: string): Value {
+    return this.constants.shared(key, make, `${this.prefix}${name}`);
+  }
+
   scalar(dtype: DataType, value: number): Value {
     return this.constants.scalar(dtype, value, this.prefix);
   }

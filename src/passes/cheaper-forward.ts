@@ -10,8 +10,8 @@ import { dimsOf, type OpBuilder } from "../ops/builder.ts";
 import { staticKernel } from "../ops/catalog/network.ts";
 import { type OpAttributes, schemaOf } from "../ops/catalog.ts";
 import { encodeAttributes, plainAttributes, withDefaults } from "../ops/define.ts";
-import { convolutionInBands } from "../ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, convAttributes, convGeometry } from "../ops/lowerings/conv-geometry.ts";
+import { chooseConvolution, convolveIn } from "../ops/lowerings/convolution.ts";
 import { givenScales, repeatFactors } from "../ops/lowerings/resize-gradient.ts";
 import { hasSubPixelForm, subPixelConvolution, type TransposedConvolution } from "../ops/lowerings/sub-pixel.ts";
 
@@ -162,9 +162,11 @@ function ofResized(op: OpBuilder, geometry: ConvGeometry, { x, w, bias }: Convol
 }
 
 /** The tape keeps the convolution as one node. */
-function inBands(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias }: ConvolutionInputs): Value | undefined {
-  const value = convolutionInBands(op, geometry, { x, kernel: { w }, bias });
-  if (value === undefined) return undefined;
+function inCheapestForm(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias }: ConvolutionInputs): Value | undefined {
+  const inputs = { x, kernel: { w }, bias };
+  const form = chooseConvolution(op.provider, geometry, inputs);
+  if (form === "one node") return undefined;
+  const value = convolveIn(op, geometry, form, inputs);
   const name = node.name === "" ? value.name : node.name;
   return op.draft.mean(value, { op: "Conv", domain: "", name, inputs: bias === undefined ? [x, w] : [x, w, bias], attributes: node.attributes });
 }
@@ -172,7 +174,7 @@ function inBands(op: OpBuilder, node: Node, geometry: ConvGeometry, { x, w, bias
 function convolution(op: OpBuilder, node: Node, [x, w, bias]: readonly (Value | undefined)[], readers: (value: Value) => number): Value | undefined {
   if (x === undefined || w === undefined || x.dtype !== "float32" || !isStatic(w.shape)) return undefined;
   const geometry = convGeometry(attributesOf<"Conv">(node), w.shape.slice(2));
-  return ofResized(op, geometry, { x, w, bias }, readers) ?? inBands(op, node, geometry, { x, w, bias });
+  return ofResized(op, geometry, { x, w, bias }, readers) ?? inCheapestForm(op, node, geometry, { x, w, bias });
 }
 
 function joinedAgain(op: OpBuilder, parts: readonly Value[]): Value {

@@ -27,6 +27,7 @@ function byDefinition(setting: Setting, xs: ArrayLike<number>, dys: ArrayLike<nu
 const forms: Readonly<Record<WeightGradientMethod, readonly string[]>> = {
   product: ["static", "symbolic"],
   rows: ["static", "symbolic", "static in runs", "static, a product per column"],
+  winograd: ["static", "symbolic batch"],
   cropped: ["static"],
   phases: ["static"],
   columns: ["static", "symbolic"],
@@ -40,7 +41,8 @@ for (const method of weightGradientMethods) {
       for (const form of forms[method]) {
         test(`${setting.about}, ${form}`, async () => {
           const op = new OpBuilder();
-          const shapeOf = (name: string, dims: readonly number[]) => (form !== "symbolic" ? dims : dims.map((dim, i) => (i === 1 ? dim : `${name}${i}`)));
+          const isSymbolic = (i: number) => (form === "symbolic" && i !== 1) || (form === "symbolic batch" && i === 0);
+          const shapeOf = (name: string, dims: readonly number[]) => dims.map((dim, i) => (isSymbolic(i) ? `${name}${i}` : dim));
           const x = op.input("x", "float32", shapeOf("x", setting.x));
           const dy = op.input("dy", "float32", shapeOf("dy", setting.dy));
           const w: Value = { name: "w", dtype: "float32", shape: setting.w };

@@ -3,13 +3,13 @@
 import { largestFloat32 } from "../../src/ir/dtype.ts";
 import type { Value } from "../../src/ir/graph.ts";
 import type { OpBuilder } from "../../src/ops/builder.ts";
-import { bandForms, cheapestForm, convolveInForm } from "../../src/ops/lowerings/conv-bands.ts";
 import { type ConvGeometry, extent } from "../../src/ops/lowerings/conv-geometry.ts";
-import { chooseInputGradient, convInputGradient, inputGradientMethods } from "../../src/ops/lowerings/conv-input-gradient.ts";
+import { chooseInputGradient, convInputGradient, inputGradientMethods, isConvolutionOfTurned } from "../../src/ops/lowerings/conv-input-gradient.ts";
 import { type Interval, tapsByProduct, tapsBySlices } from "../../src/ops/lowerings/conv-taps.ts";
 import { canCompute, chooseWeightGradient, convWeightGradient, weightGradientMethods } from "../../src/ops/lowerings/conv-weight-gradient.ts";
+import { type ConvForm, chooseConvolution, convolutionForms, convolveIn } from "../../src/ops/lowerings/convolution.ts";
 import { imageSumByProduct, imageSumByReduction } from "../../src/ops/lowerings/image-sum.ts";
-import { joinedGradients, sumOfSquares } from "../../src/optim/gradient.ts";
+import { joined, joinedGradients, sumOfSquares } from "../../src/optim/gradient.ts";
 
 interface Layer {
   readonly about: string;
@@ -28,6 +28,11 @@ const layers: readonly Layer[] = [
   { about: "decoder", channels: [112, 32], map: [128, 256], kernel: [3, 3] },
   { about: "residual block", channels: [64, 64], map: [64, 128], kernel: [3, 3] },
   { about: "deep residual block", channels: [256, 256], map: [16, 32], kernel: [3, 3] },
+  { about: "deepest residual block", channels: [512, 512], map: [8, 16], kernel: [3, 3] },
+  { about: "wide decoder", channels: [384, 128], map: [32, 64], kernel: [3, 3] },
+  { about: "wide decoder, larger", channels: [256, 128], map: [64, 128], kernel: [3, 3] },
+  { about: "wide kernel", channels: [192, 192], map: [32, 64], kernel: [5, 5] },
+  { about: "one image row", channels: [256, 256], map: [32, 64], kernel: [1, 3] },
   { about: "downsampling", channels: [64, 128], map: [64, 128], kernel: [3, 3], stride: 2 },
   { about: "single pixels", channels: [96, 24], map: [64, 128], kernel: [1, 1] },
   { about: "single pixels, wide", channels: [512, 2048], map: [32, 64], kernel: [1, 1] },
@@ -55,25 +60,33 @@ export interface Task {
 
 const value = (name: string, shape: readonly number[]): Value => ({ name, dtype: "float32", shape });
 
+function nameOf(form: ConvForm): string {
+  if (form === "one node") return form;
+  return "winograd" in form ? "winograd" : `bands ${form.bands.map((along) => along.length).join("×")}`;
+}
+
 function tasksOf({ about, channels: [c, m], map, kernel, stride = 1, dilation = 1, depthwise = false }: Layer): readonly Task[] {
   const axes = kernel.map((size) => ({ size, stride, dilation, padBegin: (dilation * (size - 1)) / 2, padEnd: (dilation * (size - 1)) / 2 }));
   const geometry: ConvGeometry = { axes, group: depthwise ? c : 1 };
   const result = axes.map((axis, i) => Math.floor(((map[i] as number) + axis.padBegin + axis.padEnd - extent(axis)) / stride) + 1);
   const shapes = { x: [2, c, ...map], w: [m, depthwise ? 1 : c, ...kernel], dy: [2, m, ...result] };
   const operands = { x: value("x", shapes.x), w: value("w", shapes.w), dy: value("dy", shapes.dy) };
-  const cheapest = JSON.stringify(cheapestForm(geometry, { x: operands.x, kernel: { w: operands.w } }));
-  const forward = bandForms(geometry, map)
-    .filter(() => geometry.group === 1 && dilation > 1)
+  const sizes = { x: operands.x, kernel: { w: operands.w } };
+  const cheapest = JSON.stringify(chooseConvolution("cpu", geometry, sizes));
+  // Without padding bands are the same as one node.
+  const differs = (form: ConvForm) => typeof form === "string" || "winograd" in form || axes.some(({ padBegin }) => padBegin > 0);
+  const forward = convolutionForms("cpu", geometry, sizes)
+    .filter(differs)
     .map(
-      (form, i): Candidate => ({
-        method: i === 0 ? "one node" : `bands ${form.map((bands) => bands.length).join("×")}`,
-        chosen: cheapest === undefined ? i === 0 : cheapest === JSON.stringify(form),
-        build: (op, [x, w]) => convolveInForm(op, geometry, form, { x: x as Value, kernel: { w: w as Value } }),
+      (form): Candidate => ({
+        method: nameOf(form),
+        chosen: cheapest === JSON.stringify(form),
+        build: (op, [x, w]) => convolveIn(op, geometry, form, { x: x as Value, kernel: { w: w as Value } }),
       }),
     );
-  const usual = chooseInputGradient(geometry);
+  const usual = chooseInputGradient("cpu", geometry, operands);
   const input = inputGradientMethods
-    .filter((method) => method !== "convolution" || usual === "convolution")
+    .filter((method) => method !== "convolution" || isConvolutionOfTurned(geometry))
     .map(
       (method): Candidate => ({
         method,
@@ -81,7 +94,7 @@ function tasksOf({ about, channels: [c, m], map, kernel, stride = 1, dilation = 
         build: (op, [x, w, dy]) => convInputGradient(op, geometry, { x: x as Value, w: w as Value, dy: dy as Value }, { method }),
       }),
     );
-  const best = chooseWeightGradient(geometry, operands);
+  const best = chooseWeightGradient("cpu", geometry, operands);
   const weight = weightGradientMethods
     .filter((method) => canCompute(method, geometry, operands))
     .map(
@@ -135,8 +148,8 @@ const choices: readonly Task[] = [
   }),
   choice("gradient as one vector, and its squares: 4.7, 2.1 and 1.0 million", [weight, products.slice(1), [512, 2048, 1, 1]], {
     "tensor by tensor"(op, given) {
-      const { vector, squares } = joinedGradients(op, given);
-      return op.add(vector, squares);
+      const { parts, squares } = joinedGradients(op, given);
+      return op.add(joined(op, parts), squares);
     },
     "padded to rows"(op, given) {
       const vector = op.concat(

@@ -87,8 +87,14 @@ export function bandForms({ axes }: ConvGeometry, sizes: readonly number[]): rea
   return forms.some((form) => form[1]?.some(({ taps }) => lengthOf(taps) === 0)) ? [] : combinations(forms);
 }
 
+export interface CostedForm {
+  readonly form: BandForm;
+  /** Multiplications, and copies in their terms, for one image. */
+  readonly cost: number;
+}
+
 /** The form that costs least; `undefined` where that is the convolution as it is. */
-export function cheapestForm(geometry: ConvGeometry, { x, kernel: { w } }: Pick<ConvInputs, "x" | "kernel">): BandForm | undefined {
+export function cheapestForm(geometry: ConvGeometry, { x, kernel: { w } }: Pick<ConvInputs, "x" | "kernel">): CostedForm | undefined {
   const sizes = dimsOf(x).slice(2);
   const [m, c] = dimsOf(w);
   if (geometry.group !== 1 || !isStatic(sizes) || typeof m !== "number" || typeof c !== "number") return undefined;
@@ -98,7 +104,7 @@ export function cheapestForm(geometry: ConvGeometry, { x, kernel: { w } }: Pick<
   const [whole, ...others] = bandForms(geometry, sizes).map((form) => ({ form, cost: costOf(sizes, kernel, [m, c], form) }));
   if (whole === undefined) return undefined;
   const best = others.reduce((least, each) => (each.cost < least.cost ? each : least), whole);
-  return best === whole ? undefined : best.form;
+  return best === whole ? undefined : best;
 }
 
 export interface ConvInputs {
@@ -106,12 +112,6 @@ export interface ConvInputs {
   readonly kernel: Kernel;
   /** `[M]` */
   readonly bias?: Value | undefined;
-}
-
-/** The convolution in bands; `undefined` where it is no cheaper so. Spatial sizes have to be known. */
-export function convolutionInBands(op: OpBuilder, geometry: ConvGeometry, inputs: ConvInputs): Value | undefined {
-  const form = cheapestForm(geometry, inputs);
-  return form && convolveInForm(op, geometry, form, inputs);
 }
 
 /** @param form one of `bandForms` */

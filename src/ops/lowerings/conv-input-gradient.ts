@@ -1,8 +1,9 @@
 /** Gradient of a convolution at its input: a convolution with the turned weight, or a transposed convolution. */
 
-import { addDims, type Dim, isStatic, mulDims, subDims } from "../../ir/dims.ts";
+import { addDims, type Dim, elementCount, isStatic, mulDims, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
+import type { Provider } from "../provider.ts";
 import { type ConvGeometry, type ConvOperands, convAttributes, extent } from "./conv-geometry.ts";
 import { type Kernel, wholeKernel } from "./conv-taps.ts";
 import { convolve } from "./convolution.ts";
@@ -70,9 +71,22 @@ export function isConvolutionOfTurned({ axes }: ConvGeometry): boolean {
   return axes.every((axis) => axis.stride === 1 && axis.padBegin < extent(axis) && axis.padEnd < extent(axis));
 }
 
+/** To turn an element of the weight takes as long as to add so many elements of a transposed convolution. */
+const turned = 1.8;
+
+/**
+ * Whether turning the weight, once for a batch, takes longer than what a transposed convolution adds, `[C·k, pixels]` an image:
+ * so where a kernel of several taps has more channels than the batch pixels. Timed on the CPU.
+ */
+function isMostlyWeight(provider: Provider, { axes, group }: ConvGeometry, { w, dy }: ConvOperands): boolean {
+  const [images, m, ...spatial] = dimsOf(dy);
+  if (provider !== "cpu" || group !== 1 || typeof images !== "number" || !isStatic(spatial) || !isStatic(dimsOf(w))) return false;
+  return axes.some(({ size }) => size > 1) && turned * Number(m) > images * elementCount(spatial);
+}
+
 /** The cheapest that exists, after the table of lowerings in the benchmarks. */
-export function chooseInputGradient(geometry: ConvGeometry): InputGradientMethod {
-  return isConvolutionOfTurned(geometry) ? "convolution" : "transposed convolution";
+export function chooseInputGradient(provider: Provider, geometry: ConvGeometry, operands: ConvOperands): InputGradientMethod {
+  return isConvolutionOfTurned(geometry) && !isMostlyWeight(provider, geometry, operands) ? "convolution" : "transposed convolution";
 }
 
 export interface InputGradientOptions {
@@ -82,7 +96,7 @@ export interface InputGradientOptions {
 }
 
 export function convInputGradient(op: OpBuilder, geometry: ConvGeometry, operands: ConvOperands, options: InputGradientOptions = {}): Value {
-  const { method = chooseInputGradient(geometry), zero } = options;
+  const { method = chooseInputGradient(op.provider, geometry, operands), zero } = options;
   const compute = method === "convolution" ? byConvolution : byTransposedConvolution;
   return compute(op, geometry, operands, { w: operands.w, zero });
 }

@@ -2,16 +2,20 @@
 
 import { isStatic } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
+import { bug } from "../../support/errors.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
+import type { Provider } from "../provider.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
 import { croppedCost, weightGradientCropped } from "./conv-weight-cropped.ts";
 import { weightGradientByGroupedConvolution } from "./conv-weight-grouped.ts";
 import { weightGradientByPhases } from "./conv-weight-phases.ts";
 import { weightGradientByColumns, weightGradientByPosition } from "./conv-weight-position.ts";
 import { rowsCost, weightGradientByRows } from "./conv-weight-rows.ts";
+import { weightForm, weightGradientByWinograd, winogradWeightCost } from "./conv-weight-winograd.ts";
+import { worthIt } from "./conv-winograd.ts";
 import { imageSum } from "./image-sum.ts";
 
-export const weightGradientMethods = ["product", "rows", "cropped", "phases", "columns", "grouped-convolution", "position"] as const;
+export const weightGradientMethods = ["product", "rows", "winograd", "cropped", "phases", "columns", "grouped-convolution", "position"] as const;
 
 export type WeightGradientMethod = (typeof weightGradientMethods)[number];
 
@@ -24,7 +28,9 @@ function byProduct(op: OpBuilder, { x, w, dy }: ConvOperands): Value {
 }
 
 /** Whether a method computes the gradient of such a convolution; which are worth it is another question. */
-export function canCompute(method: WeightGradientMethod, { axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): boolean {
+export function canCompute(method: WeightGradientMethod, geometry: ConvGeometry, operands: ConvOperands): boolean {
+  const { axes, group } = geometry;
+  const { x, w, dy } = operands;
   const unit = axes.every((axis) => axis.stride === 1);
   const known = isStatic([...dimsOf(x).slice(2), ...dimsOf(dy).slice(2)]);
   switch (method) {
@@ -32,6 +38,8 @@ export function canCompute(method: WeightGradientMethod, { axes, group }: ConvGe
       return unit && group === 1 && axes.every((axis) => axis.size === 1 && axis.padBegin === 0 && axis.padEnd === 0);
     case "rows":
       return unit && axes.length === 2;
+    case "winograd":
+      return weightForm(geometry, operands) !== undefined;
     case "cropped":
       return unit && known;
     case "phases":
@@ -50,14 +58,21 @@ export function canCompute(method: WeightGradientMethod, { axes, group }: ConvGe
  * products of what lies inside the image), and for strides a grouped convolution (depthwise), phases, columns (few channels)
  * or one product per position.
  */
-export function chooseWeightGradient(geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
+export function chooseWeightGradient(provider: Provider, geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
   const { axes } = geometry;
   const can = (method: WeightGradientMethod) => canCompute(method, geometry, operands);
   if (can("product")) return "product";
-  if (can("rows")) return can("cropped") && croppedCost(geometry, operands) < rowsCost(geometry, operands) ? "cropped" : "rows";
+  if (can("rows")) return can("cropped") ? ofUnitStride(provider, geometry, operands) : "rows";
   if (axes.length === 2 && can("grouped-convolution")) return "grouped-convolution";
   if (can("phases") && axes.every(({ size }) => size > 1)) return "phases";
   return can("columns") && Number(dimsOf(operands.w)[1]) <= 8 ? "columns" : "position";
+}
+
+function ofUnitStride(provider: Provider, geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
+  const [cropped, rows] = [croppedCost(geometry, operands), rowsCost(geometry, operands)];
+  const form = provider === "cpu" ? weightForm(geometry, operands) : undefined;
+  if (form !== undefined && winogradWeightCost(form) < worthIt * Math.min(cropped, rows)) return "winograd";
+  return cropped < rows ? "cropped" : "rows";
 }
 
 /**
@@ -68,13 +83,15 @@ export function convWeightGradient(
   op: OpBuilder,
   geometry: ConvGeometry,
   operands: ConvOperands,
-  method: WeightGradientMethod = chooseWeightGradient(geometry, operands),
+  method: WeightGradientMethod = chooseWeightGradient(op.provider, geometry, operands),
 ): Value {
   switch (method) {
     case "product":
       return byProduct(op, operands);
     case "rows":
       return weightGradientByRows(op, geometry, { ...operands, weightDims: dimsOf(operands.w) as readonly number[] });
+    case "winograd":
+      return weightGradientByWinograd(op, weightForm(geometry, operands) ?? bug("no minimal filter"), operands);
     case "cropped":
       return weightGradientCropped(op, geometry, operands);
     case "phases":

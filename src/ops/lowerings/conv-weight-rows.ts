@@ -11,21 +11,21 @@ import { copyCost } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, type WindowAxis } from "./conv-geometry.ts";
 import { imageSum } from "./image-sum.ts";
 
-/** One operand: the tensor, its channels per group, and which way the kernel shifts it. */
-interface Side {
+/** One operand: the tensor and its channels per group. */
+export interface Side {
   readonly value: Value;
   readonly channels: number;
 }
 
 /** How the kernel moves the rows of one operand against those of the other: shift i begins at row first + i·step. */
-interface RowShifts {
+export interface RowShifts {
   readonly count: number;
   readonly first: number;
   readonly step: number;
 }
 
 /** The rows of the smaller operand that are handled together; `count` is symbolic where they are all of them. */
-interface RowRun {
+export interface RowRun {
   readonly begin: number;
   readonly count: Dim;
 }
@@ -52,7 +52,7 @@ function rowTable(op: OpBuilder, from: Value, rows: () => Value, run: RowRun, { 
 }
 
 /** `[N, C, H, W]` to `[N, g, C/g·k, rows·W]`: every vertical shift of every channel, as rows of a matrix. */
-function stackedRows(op: OpBuilder, side: Side, group: number, rows: () => Value, run: RowRun, shifts: RowShifts): Value {
+export function stackedRows(op: OpBuilder, side: Side, group: number, rows: () => Value, run: RowRun, shifts: RowShifts): Value {
   let stacked = side.value;
   if (!(shifts.count === 1 && shifts.first === 0 && dimsOf(side.value)[2] === run.count)) {
     const withZeroRow = op.pad(side.value, [0, 0, 0, 0, 0, 0, 1, 0]);
@@ -60,6 +60,9 @@ function stackedRows(op: OpBuilder, side: Side, group: number, rows: () => Value
   }
   return inGroups(op, stacked, group, side.channels * shifts.count);
 }
+
+/** A product writes each of its elements once, which takes as long as so many multiplications: it counts where maps are small. */
+export const writeCost = 64;
 
 /** Multiplications and copies, as multiplications, for one image. Spatial sizes have to be known. */
 export function rowsCost({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): number {
@@ -70,7 +73,7 @@ export function rowsCost({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperan
   const seen = begins.filter((begin) => begin < (dimsOf(x)[3] as number) && begin > -width).length;
   const [larger, smaller] = [Math.max(m, perGroup * group), Math.min(m, perGroup * group)];
   const copied = larger * (vertical.size > 1 ? vertical.size : 0) + smaller * (seen - 1);
-  return height * width * (m * perGroup * vertical.size * seen + copyCost * copied);
+  return m * perGroup * vertical.size * seen * (height * width + writeCost) + height * width * copyCost * copied;
 }
 
 /** Bytes of stacked rows at once: what high resolution holds beside the activations. */
