@@ -9,7 +9,7 @@ import { dimsOf, type OpBuilder } from "../builder.ts";
 import { copyCost } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, kernelPositions, type WindowAxis } from "./conv-geometry.ts";
 import { cutOut, type Interval, lengthOf } from "./conv-taps.ts";
-import { writeCost } from "./conv-weight-rows.ts";
+import { placeCost, writeCost } from "./conv-weight-rows.ts";
 import { imageSum } from "./image-sum.ts";
 
 /** Along one axis: the positions of dy at which a tap lies inside x, and the elements of x that it meets there. */
@@ -40,7 +40,7 @@ export function croppedCost(geometry: ConvGeometry, operands: ConvOperands): num
   const all = elementCount(dimsOf(operands.dy).slice(2) as readonly number[]);
   const seen = regions(geometry, operands).map(pixels);
   const copied = seen.filter((count) => count < all).reduce((sum, count) => sum + count, 0);
-  return m * c * seen.reduce((sum, count) => sum + count + writeCost, 0) + copyCost * (m + c * geometry.group) * copied;
+  return m * c * seen.reduce((sum, count) => sum + count + writeCost, 0) + copyCost * (m + c * geometry.group) * copied + placeCost(operands);
 }
 
 /** @param operands of known spatial size, stride 1 */

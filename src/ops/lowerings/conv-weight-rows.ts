@@ -4,10 +4,9 @@
  * Pad with negative ends. That leaves one large product per column of the kernel instead of one small one per element.
  */
 
-import { addDims, type Dim, subDims } from "../../ir/dims.ts";
+import { addDims, type Dim, elementCount, subDims } from "../../ir/dims.ts";
 import type { Value } from "../../ir/graph.ts";
 import { dimsOf, type OpBuilder } from "../builder.ts";
-import { copyCost } from "./conv-bands.ts";
 import { type ConvGeometry, type ConvOperands, inGroups, type WindowAxis } from "./conv-geometry.ts";
 import { imageSum } from "./image-sum.ts";
 
@@ -64,8 +63,18 @@ export function stackedRows(op: OpBuilder, side: Side, group: number, rows: () =
 /** A product writes each of its elements once, which takes as long as so many multiplications: it counts where maps are small. */
 export const writeCost = 64;
 
+/** What moving an element takes in multiplications where all threads do it: in stacked rows, and in columns made by Pad. */
+export const moveCost = 40;
+
+/** What putting the elements of the gradient into their order takes in multiplications, once for all images: its share of one. */
+export function placeCost({ w, dy }: ConvOperands): number {
+  const [images] = dimsOf(dy);
+  return (60 * elementCount(dimsOf(w) as readonly number[])) / (typeof images === "number" ? images : 1);
+}
+
 /** Multiplications and copies, as multiplications, for one image. Spatial sizes have to be known. */
-export function rowsCost({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperands): number {
+export function rowsCost({ axes, group }: ConvGeometry, operands: ConvOperands): number {
+  const { x, w, dy } = operands;
   const [vertical, horizontal] = axes as readonly [WindowAxis, WindowAxis];
   const [m, perGroup] = dimsOf(w) as readonly number[] as [number, number];
   const [height, width] = dimsOf(dy).slice(2) as [number, number];
@@ -73,7 +82,7 @@ export function rowsCost({ axes, group }: ConvGeometry, { x, w, dy }: ConvOperan
   const seen = begins.filter((begin) => begin < (dimsOf(x)[3] as number) && begin > -width).length;
   const [larger, smaller] = [Math.max(m, perGroup * group), Math.min(m, perGroup * group)];
   const copied = larger * (vertical.size > 1 ? vertical.size : 0) + smaller * (seen - 1);
-  return m * perGroup * vertical.size * seen * (height * width + writeCost) + height * width * copyCost * copied;
+  return m * perGroup * vertical.size * seen * (height * width + writeCost) + height * width * moveCost * copied + placeCost(operands);
 }
 
 /** Bytes of stacked rows at once: what high resolution holds beside the activations. */

@@ -5,9 +5,8 @@
 
 import type { Value } from "../../ir/graph.ts";
 import type { OpBuilder } from "../builder.ts";
-import { copyCost } from "./conv-bands.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
-import { stackedRows, writeCost } from "./conv-weight-rows.ts";
+import { moveCost, stackedRows, writeCost } from "./conv-weight-rows.ts";
 import { type WinogradForm, winogradForm } from "./conv-winograd.ts";
 import { imageSum } from "./image-sum.ts";
 import { productCount } from "./minimal-filter.ts";
@@ -18,13 +17,16 @@ export function weightForm(geometry: ConvGeometry, { x, w }: ConvOperands): Wino
   return geometry.group === 1 && geometry.axes[0]?.stride === 1 ? winogradForm(geometry, { x, kernel: { w } }) : undefined;
 }
 
+/** A transform is a product of few columns, which takes as long as one of so many times its multiplications. */
+const narrow = 1.5;
+
 /** Multiplications, and copies in their terms, for one image. */
 export function winogradWeightCost({ line, vertical, image: [c, height, width], result: [m, rows, columns] }: WinogradForm): number {
   const tiles = line.tiles.length;
   const products = productCount * vertical.size * m * c * (rows * tiles + writeCost);
-  const transforms = productCount * tiles * (width * c * height + columns * m * rows);
+  const transforms = narrow * productCount * tiles * (width * c * height + columns * m * rows);
   const stacked = vertical.size > 1 ? vertical.size * productCount * tiles * c * rows : 0;
-  return products + transforms + copyCost * stacked;
+  return products + transforms + moveCost * stacked;
 }
 
 export function weightGradientByWinograd(op: OpBuilder, form: WinogradForm, { x, dy }: Pick<ConvOperands, "x" | "dy">): Value {
