@@ -121,7 +121,7 @@ export function differentiate(
     return arriving.get(value)?.[0];
   };
   const isWanted = new Set(wanted);
-  const { after, zero, later, arrive, finish } = ordering(op.scope("grad/order"), nodes, wanted, options.before ?? []);
+  const { after, zero, later, arrive, finish } = ordering(op.scope("grad/order"), nodes, wanted, options.before);
   const { recall } = options.recompute === true ? recomputation(op.scope("grad/again"), nodes) : { recall: (value: Value) => value };
   const readAgain = secondReadings(options.readAgain ?? new Map());
   for (const node of active.toReversed()) {

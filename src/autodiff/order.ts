@@ -46,7 +46,7 @@ export function ordering(op: OpBuilder, nodes: readonly Node[], wanted: readonly
     zero,
     later: (value) => delayed(op, value, zero()),
     arrive(dys) {
-      finished.push(...(dys.filter((dy) => dy !== undefined && !isSmall(dy)) as Value[]));
+      for (const dy of dys) if (dy !== undefined && !isSmall(dy)) finished.push(dy);
     },
     finish(gradient, node) {
       // Nodes on weights alone hold no activation.

@@ -6,6 +6,7 @@ import { nonDifferentiable } from "../../src/autodiff/registry.ts";
 import { gradients } from "../../src/autodiff/rules.ts";
 import type { Shape } from "../../src/ir/dims.ts";
 import type { Value } from "../../src/ir/graph.ts";
+import { neededNodes } from "../../src/ir/needed.ts";
 import { type Tensor, tensorOf } from "../../src/ir/tensor.ts";
 import { OpBuilder } from "../../src/ops/builder.ts";
 import { OhemgenError } from "../../src/support/errors.ts";
@@ -133,6 +134,42 @@ test.each([4, 5])("the same with %i axes, of which the other operand has three",
   const feeds = { x: of([...front, 2, 1, 2, 1], [1, 2, 3, 4]), w: of([3, 1, 2], [1, 2, 3, 4, 5, 6]), seed: of([...front, 2, 3, 2, 2], new Array(24).fill(1)) };
   // dx = the sum of w, dw = the sum of x, over four places for each element of w.
   expect(await run(build, feeds)).toEqual([[21, 21, 21, 21], new Array(6).fill(10)]);
+});
+
+test("what a gradient only repeats is added, not expanded", async () => {
+  const op = new OpBuilder();
+  const [x, seed] = [input(op, "x", [2, 3, 4]), input(op, "seed", [2, 3, 4])];
+  const y = op.add(op.mul(x, x), op.reduceMean(x, [1, 2], true));
+  const gradient = differentiate(op, op.draft.nodes.slice(), new Map([[y, seed]]), [x]).get(x) as Value;
+  expect(gradient.shape).toEqual([2, 3, 4]);
+  expect(neededNodes(op.draft.nodes, [gradient]).map((node) => node.op)).not.toContain("Expand");
+
+  const [found] = await run(
+    (again) => {
+      const [values, ones] = [input(again, "x", [1, 2, 2]), input(again, "seed", [1, 2, 2])];
+      return {
+        inputs: [values, ones],
+        seeds: new Map([[again.add(again.mul(values, values), again.reduceMean(values, [1, 2], true)), ones]]),
+        wanted: [values],
+      };
+    },
+    { x: tensorOf("float32", [1, 2, 2], [1, 2, 3, 4]), seed: tensorOf("float32", [1, 2, 2], [1, 2, 3, 6]) },
+  );
+  // 2·x·seed, and a quarter of the seed's sum for each element.
+  expect(found).toEqual([2 + 3, 8 + 3, 18 + 3, 48 + 3]);
+});
+
+test("what has to be done before the walk, and the gradient that arrives, come before a mask", () => {
+  const op = new OpBuilder("cpu");
+  const [x, seed, check] = [input(op, "x", [64, 512]), input(op, "seed", [64, 512]), input(op, "check", [])];
+  const y = op.relu(x);
+  const forward = op.draft.nodes.slice();
+  const gradient = differentiate(op, forward, new Map([[y, seed]]), [x], { before: [check] }).get(x) as Value;
+  const mask = op.draft.nodes.find((node) => node.op === "HardSigmoid");
+  const behind = neededNodes(op.draft.nodes, [mask?.outputs[0] as Value]).flatMap((node) => node.inputs);
+  expect(behind).toContain(check);
+  expect(behind).toContain(seed);
+  expect(gradient.shape).toEqual([64, 512]);
 });
 
 test("axes are constants where their number is known", () => {
