@@ -56,16 +56,20 @@ def conv_transpose(attrs, x, w, b=None):
 
 
 def max_pool(attrs, x):
+    """The maxima, and where they stand in all of x."""
     rank = x.dim() - 2
     kernel = attrs["kernel_shape"]
     strides = attrs.get("strides") or [1] * rank
     dilations = attrs.get("dilations") or [1] * rank
+    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[rank]
+    places = torch.arange(x.numel()).reshape(x.shape)
     if attrs.get("ceil_mode"):
         pads = attrs.get("pads") or [0] * (2 * rank)
-        pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[rank]
-        return pool(x, kernel, strides, pads[:rank], dilations, ceil_mode=True)
-    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[rank]
-    return pool(padded(x, attrs, rank, float("-inf")), kernel, strides, 0, dilations)
+        maxima, found = pool(x, kernel, strides, pads[:rank], dilations, ceil_mode=True, return_indices=True)
+    else:
+        places = padded(places, attrs, rank, -1)
+        maxima, found = pool(padded(x, attrs, rank, float("-inf")), kernel, strides, 0, dilations, return_indices=True)
+    return maxima, places.flatten(2).gather(2, found.flatten(2)).reshape(maxima.shape)
 
 
 def slice_(attrs, x, starts, ends, axes=None, steps=None):

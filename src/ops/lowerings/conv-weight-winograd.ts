@@ -7,7 +7,7 @@ import type { Value } from "../../ir/graph.ts";
 import type { OpBuilder } from "../builder.ts";
 import type { ConvGeometry, ConvOperands } from "./conv-geometry.ts";
 import { moveCost, stackedRows, writeCost } from "./conv-weight-rows.ts";
-import { type WinogradForm, winogradForm } from "./conv-winograd.ts";
+import { nodeCost, type WinogradForm, winogradForm } from "./conv-winograd.ts";
 import { imageSum } from "./image-sum.ts";
 import { productCount } from "./minimal-filter.ts";
 import { imageMatrixOf, resultMatrixOf, tapMatrix } from "./winograd-line.ts";
@@ -20,13 +20,16 @@ export function weightForm(geometry: ConvGeometry, { x, w }: ConvOperands): Wino
 /** A transform is a product of few columns, which takes as long as one of so many times its multiplications. */
 const narrow = 1.5;
 
+/** Nodes beyond those of stacked rows. */
+const moreNodes = 45;
+
 /** Multiplications, and copies in their terms, for one image. */
-export function winogradWeightCost({ line, vertical, image: [c, height, width], result: [m, rows, columns] }: WinogradForm): number {
+export function winogradWeightCost({ line, vertical, images, image: [c, height, width], result: [m, rows, columns] }: WinogradForm): number {
   const tiles = line.tiles.length;
   const products = productCount * vertical.size * m * c * (rows * tiles + writeCost);
   const transforms = narrow * productCount * tiles * (width * c * height + columns * m * rows);
   const stacked = vertical.size > 1 ? vertical.size * productCount * tiles * c * rows : 0;
-  return products + transforms + moveCost * stacked;
+  return products + transforms + moveCost * stacked + (moreNodes * nodeCost) / images;
 }
 
 export function weightGradientByWinograd(op: OpBuilder, form: WinogradForm, { x, dy }: Pick<ConvOperands, "x" | "dy">): Value {

@@ -49,6 +49,12 @@ export function winogradForm({ axes, group }: ConvGeometry, { x, kernel }: Pick<
  */
 const [moved, passed, made, expanded] = [45, 20, 150, 60];
 
+/** What a node takes beside its arithmetic, 5 µs, in such multiplications: it counts where maps are tiny. */
+export const nodeCost = 5e5;
+
+/** Nodes beyond those of one convolution. */
+const moreNodes = 9;
+
 /** The share of another form's cost that minimal filters may take: they have to make up for the digits that they lose. */
 export const worthIt = 0.9;
 
@@ -60,7 +66,8 @@ export function winogradCost({ line, vertical, group, images, image: [c, height,
   const products = atPoints * rows * m * taps;
   const transforms = atPoints * (width * c * height + columns * m * rows);
   const copies = m / group > rows * tiles ? expanded * atPoints * rows * c * vertical.size : 0;
-  return products + transforms + copies + moved * atPoints * m * rows + passed * columns * m * rows + (made * m * taps * line.axis.size) / images;
+  const perBatch = made * m * taps * line.axis.size + moreNodes * nodeCost;
+  return products + transforms + copies + moved * atPoints * m * rows + passed * columns * m * rows + perBatch / images;
 }
 
 /** `[M, C/g, kh, kw]` to `[points·M, C/g, kh, 1]`. */
