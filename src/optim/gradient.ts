@@ -32,8 +32,10 @@ export function gradientVector(op: OpBuilder, vector: Value): Gradient {
 export function joinedGradients(op: OpBuilder, tensors: readonly Value[]): Gradient {
   // Flat before a branch captures them: the runtime would turn what a Transpose made once more for it.
   const parts = tensors.map((tensor) => op.reshape(tensor, [-1]));
+  // Elsewhere `finite` takes them as one, and the update of one vector is fewer nodes.
+  if (op.provider !== "cpu") return gradientVector(op, joined(op, parts));
   // Tensor by tensor nothing is padded: that would be a copy of the whole vector.
-  return withFinite(op, parts, op.provider === "cpu" ? sumOfParts(op, tensors) : sumOfSquares(op, joined(op, parts)));
+  return withFinite(op, parts, sumOfParts(op, tensors));
 }
 
 /** The squares of finite numbers may overflow, but where their sum does not, all are finite. */

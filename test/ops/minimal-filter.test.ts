@@ -38,6 +38,7 @@ for (let taps = leastTaps; taps <= mostTaps; taps++) {
       const errors = draws.flatMap((draw) => filtered(taps, draw.w, draw.x, Math.fround).map((value, i) => value - (expected(draw)[i] as number)));
       const error = Math.sqrt(square(errors) / square(draws.flatMap(expected)));
       console.log(`${taps} taps: relative error ${error.toExponential(1)}`);
+      // Three roundings of 2⁻²⁴ for each of four terms that the transforms add on the way: 1.8e-7 to 2.2e-7 were found.
       expect(error).toBeLessThan(12 * 2 ** -24);
     });
 

@@ -54,9 +54,9 @@ export function canCompute(method: WeightGradientMethod, geometry: ConvGeometry,
 }
 
 /**
- * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for stride 1 (or
- * products of what lies inside the image), and for strides a grouped convolution (depthwise), phases, columns (few channels)
- * or one product per position.
+ * The cheapest form by shape, after the measurements in the benchmark page: products for 1×1, shifted rows for stride 1 (on the
+ * CPU those of minimal filters, or products of what lies inside the image), and for strides a grouped convolution (depthwise),
+ * phases, columns (few channels) or one product per position.
  */
 export function chooseWeightGradient(provider: Provider, geometry: ConvGeometry, operands: ConvOperands): WeightGradientMethod {
   const { axes } = geometry;
